@@ -1,0 +1,73 @@
+"""The declared ways in which the pure core says no."""
+
+
+class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error of ours
+    """A rule everybody agrees on forbids this.
+
+    `rule` names the numbered rule of the room version's page (``"auth 4.3.1"``), so that callers and tests never
+    compare
+    prose; `why` is the reason for a log or a person.
+
+    Spec: server-server-api#authorisation-rules
+    """
+
+    def __init__(self, rule: str, why: str) -> None:
+        super().__init__(rule, why)
+        self.rule = rule
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.why}"
+
+
+class BadIdentifier(ValueError):  # noqa: N818 - says what is bad
+    """The string is not an identifier of the wanted kind.
+
+    Spec: appendices#identifier-grammar
+    """
+
+
+class BadJSON(ValueError):  # noqa: N818 - says what is bad
+    """Not strict JSON, nested too deeply, or not representable as canonical JSON.
+
+    Spec: appendices#canonical-json
+    """
+
+
+class BadKey(ValueError):  # noqa: N818 - says what is bad
+    """A key of our own (a line of the key file, a seed) that cannot be used.
+
+    Spec: appendices#signing-details
+    """
+
+
+class RemoteFault(Exception):  # noqa: N818 - the fault is the peer's
+    """Another server sent something it must not send."""
+
+
+class BadEvent(RemoteFault):
+    """An event that does not have the format of its room version, or is too large; it is dropped.
+
+    Spec: server-server-api#checks-performed-on-receipt-of-a-pdu
+    """
+
+
+class BadSignature(RemoteFault):
+    """A signature that should be there is missing, unreadable or wrong.
+
+    Spec: appendices#checking-for-a-signature
+    """
+
+
+class BadServerKeys(RemoteFault):
+    """A server's published keys are malformed, not its own, or not signed by themselves.
+
+    Spec: server-server-api#publishing-keys
+    """
+
+
+class BadRequestAuth(RemoteFault):
+    """A federation request whose `Authorization` header is malformed, meant for another server, or not signed.
+
+    Spec: server-server-api#request-authentication
+    """
