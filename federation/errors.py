@@ -52,6 +52,13 @@ class BadEvent(RemoteFault):
     """
 
 
+class EventTooLarge(BadEvent):
+    """The event, or its type or state key, exceeds the size that events may have.
+
+    Spec: client-server-api#size-limits
+    """
+
+
 class BadSignature(RemoteFault):
     """A signature that should be there is missing, unreadable or wrong.
 

@@ -128,7 +128,8 @@ def parse_media_id(text: str) -> str:
 
 def localpart_of(identifier: str) -> str:
     """What stands between the sigil and the first colon (all of it where there is no domain); the argument was parsed
-    before."""
+    before.
+    """
     return identifier[1:].partition(":")[0]
 
 

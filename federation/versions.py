@@ -142,5 +142,6 @@ ROOM_VERSIONS: Final[Mapping[str, RoomVersion]] = MappingProxyType(
 
 def find_room_version(version_id: object) -> RoomVersion | None:
     """The version of that name, or None for one we do not know; anything may be asked, as it may come from a stranger's
-    event."""
+    event.
+    """
     return ROOM_VERSIONS.get(version_id) if isinstance(version_id, str) else None
