@@ -1,0 +1,141 @@
+"""The configuration as frozen typed records: names, types, bounds and defaults.
+
+The names are a contract with operators: they are what the YAML file and the environment say. All paths are absolute
+once loaded. Times and sizes carry their unit in the name.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+Resource: TypeAlias = Literal["client", "school", "admin", "console", "federation", "metrics"]
+ServerNameText: TypeAlias = Annotated[
+    str, Meta(pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$", max_length=230)
+]
+Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
+BaseURL: TypeAlias = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")]
+
+
+class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A section of the configuration: immutable, and no key but those declared."""
+
+
+class TLS(Record, frozen=True, kw_only=True):
+    """The certificate chain and key a listener shows, as PEM files."""
+
+    certificate: Path
+    private_key: Path
+
+
+class Listener(Record, frozen=True, kw_only=True):
+    """A port to answer on, and what is answered there; no `tls` means plain HTTP.
+
+    `behind_proxy`: take the client's address from the last entry of X-Forwarded-For, which the proxy itself wrote.
+    """
+
+    port: Port
+    bind: Annotated[tuple[str, ...], Meta(min_length=1)] = ("127.0.0.1",)
+    tls: TLS | None = None
+    resources: Annotated[tuple[Resource, ...], Meta(min_length=1)] = ("client", "school", "admin", "console")
+    behind_proxy: bool = False
+
+
+class SQLite(Record, frozen=True, kw_only=True, tag="sqlite", tag_field="engine"):
+    """The embedded database: one file, relative to the data directory."""
+
+    path: Path = Path("parta.db")
+
+
+class PostgreSQL(Record, frozen=True, kw_only=True, tag="postgresql", tag_field="engine"):
+    """A PostgreSQL database, named by a libpq connection string."""
+
+    dsn: Annotated[str, Meta(min_length=1)]
+
+
+class Registration(Record, frozen=True, kw_only=True):
+    """Who may make an account for themselves."""
+
+    mode: Literal["closed", "invite", "open"] = "closed"
+    guests: bool = False
+    shared_secret: Annotated[str, Meta(min_length=1)] | None = None
+
+
+class RegionList(Record, frozen=True, kw_only=True):
+    """Where the signed list of member regions comes from, and whose signature it needs (key ID to base64 key)."""
+
+    file: Path | None = None
+    url: BaseURL | None = None
+    authority_keys: dict[str, str] = {}
+
+
+class Federation(Record, frozen=True, kw_only=True):
+    """With whom this region talks: the regions of the list, everybody, or nobody."""
+
+    mode: Literal["list", "open", "none"] = "list"
+    list: RegionList = RegionList()
+
+
+class Network(Record, frozen=True, kw_only=True):
+    """How every outward request is made: federation, push, application services, previews, sign-in."""
+
+    trusted_ca: Path | None = None
+    verify_certificates: bool = True
+    allow_private_addresses: bool = False
+
+
+class Rooms(Record, frozen=True, kw_only=True):
+    """What a room is by default."""
+
+    default_version: str = "12"
+
+
+class Limits(Record, frozen=True, kw_only=True):
+    """What one person or address may take of the server; `rates` switches the rate limits as a whole."""
+
+    rates: bool = True
+    upload_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 104857600
+
+
+class Passwords(Record, frozen=True, kw_only=True):
+    """The cost of a password hash (argon2id)."""
+
+    time_cost: Annotated[int, Meta(ge=1, le=100)] = 3
+    memory_kib: Annotated[int, Meta(ge=8, le=4194304)] = 65536
+
+
+class Media(Record, frozen=True, kw_only=True):
+    """Where files lie (relative to the data directory) and which ways to them are open."""
+
+    path: Path = Path("media")
+    url_previews: bool = False
+    legacy_paths: bool = False
+
+
+class Log(Record, frozen=True, kw_only=True):
+    """How loud the log is, and whether a person or a machine reads it."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Settings(Record, frozen=True, kw_only=True):
+    """The whole configuration of one region."""
+
+    server_name: ServerNameText
+    data_dir: Path = Path("data")
+    policy: Literal["school", "open"] = "school"
+    listeners: tuple[Listener, ...] = (Listener(port=8008),)
+    public_base_url: BaseURL | None = None
+    database: SQLite | PostgreSQL = field(default_factory=SQLite)
+    registration: Registration = Registration()
+    federation: Federation = Federation()
+    network: Network = Network()
+    rooms: Rooms = Rooms()
+    limits: Limits = Limits()
+    passwords: Passwords = Passwords()
+    application_services: tuple[Path, ...] = ()
+    identity_server: BaseURL | None = None
+    media: Media = Media()
+    presence: bool = True
+    log: Log = Log()

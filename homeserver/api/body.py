@@ -1,0 +1,67 @@
+"""Request bodies: strict JSON into typed records, bounded in size and depth.
+
+Spec: client-server-api#api-standards
+"""
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from homeserver.api.errors import MatrixError
+
+MAX_DEPTH = 64
+"""How deep objects and arrays may be nested in a body; as deep as an event may be."""
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def _not_json(why: str) -> MatrixError:
+    return MatrixError(400, "M_NOT_JSON", why)
+
+
+def _depth(raw: bytes) -> int:
+    """How deep the brackets of a JSON text are nested, outside its strings."""
+    depth = deepest = 0
+    for byte in _STRINGS.sub(b"", raw):
+        if byte in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"}]":
+            depth -= 1
+    return deepest
+
+
+def check_depth(raw: bytes) -> None:
+    """Refuse a JSON text that is nested deeper than :data:`MAX_DEPTH`.
+
+    Raises:
+        MatrixError: M_BAD_JSON.
+    """
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
+        raise MatrixError(400, "M_BAD_JSON", f"The body is nested deeper than {MAX_DEPTH}")
+
+
+@cache
+def body_decoder(kind: Any) -> Callable[[bytes], Any]:
+    """A function that decodes a body to that type, which msgspec must know.
+
+    The function raises `MatrixError`: M_NOT_JSON for what is not strict JSON in UTF-8, M_BAD_JSON for JSON that is
+    not of that type or too deep.
+    """
+    decode = msgspec.json.Decoder(kind, strict=True).decode
+
+    def decode_body(raw: bytes) -> Any:
+        check_depth(raw)
+        try:
+            return decode(raw)
+        except msgspec.ValidationError as fault:
+            raise MatrixError(400, "M_BAD_JSON", str(fault)) from None
+        except msgspec.DecodeError as fault:
+            raise _not_json(str(fault)) from None
+        except UnicodeDecodeError:
+            raise _not_json("The body is not UTF-8") from None
+
+    return decode_body

@@ -1,0 +1,140 @@
+"""What goes wrong, as Matrix says it: the one table from exceptions to status and errcode.
+
+Domain code raises its own exceptions; only here do they get a status. What is not in the table is our own bug: the
+connection logs it once and answers :data:`OUR_FAULT`.
+
+Spec: client-server-api#standard-error-response
+"""
+
+from collections.abc import Callable, Mapping
+
+from federation.errors import BadIdentifier, BadJSON, Refused, RemoteFault
+from homeserver.policy import Conflict, Invalid, NotFound
+
+
+class MatrixError(Exception):
+    """An error in the form of the specification; raised at the edge only.
+
+    `extra` are further keys of the body, `headers` further headers of the answer.
+
+    Spec: client-server-api#standard-error-response
+    """
+
+    def __init__(
+        self,
+        status: int,
+        errcode: str,
+        error: str,
+        extra: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, errcode, error)
+        self.status = status
+        self.errcode = errcode
+        self.error = error
+        self.extra = extra or {}
+        self.headers = headers or {}
+
+    def body(self) -> dict[str, object]:
+        """The JSON object of the answer."""
+        return {"errcode": self.errcode, "error": self.error, **self.extra}
+
+
+class BadParam(MatrixError):  # noqa: N818 - says what is wrong
+    """A parameter of the path or the query string has a value that cannot be meant."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(400, "M_INVALID_PARAM", error)
+
+
+class MissingParam(MatrixError):  # noqa: N818 - says what is wrong
+    """A parameter without which the request makes no sense is not there."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(400, "M_MISSING_PARAM", f"Missing parameter: {name}")
+
+
+class TooLarge(MatrixError):  # noqa: N818 - says what is wrong
+    """The body is larger than this endpoint takes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, "M_TOO_LARGE", f"The body may have at most {limit} bytes")
+
+
+class RateLimited(MatrixError):  # noqa: N818 - says what is wrong
+    """Too many requests of this kind from this person or address.
+
+    Spec: client-server-api#rate-limiting
+    """
+
+    def __init__(self, retry_after_ms: int) -> None:
+        super().__init__(
+            429,
+            "M_LIMIT_EXCEEDED",
+            "Too many requests",
+            {"retry_after_ms": retry_after_ms},
+            {"Retry-After": str(-(-retry_after_ms // 1000))},
+        )
+
+
+class Unrecognized(MatrixError):  # noqa: N818 - says what is wrong
+    """There is no such endpoint."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "M_UNRECOGNIZED", "Unrecognized request")
+
+
+class WrongMethod(MatrixError):  # noqa: N818 - says what is wrong
+    """There is such an endpoint, but not with this method."""
+
+    def __init__(self) -> None:
+        super().__init__(405, "M_UNRECOGNIZED", "Unrecognized method")
+
+
+class MissingToken(MatrixError):  # noqa: N818 - says what is wrong
+    """The endpoint is for people who have signed in, and no access token was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(401, "M_MISSING_TOKEN", "Missing access token")
+
+
+class UnknownToken(MatrixError):  # noqa: N818 - says what is wrong
+    """The access token is not, or no longer, a session.
+
+    Spec: client-server-api#soft-logout
+    """
+
+    def __init__(self, *, soft_logout: bool = False) -> None:
+        super().__init__(401, "M_UNKNOWN_TOKEN", "Unknown access token", {"soft_logout": soft_logout})
+
+
+OUR_FAULT = MatrixError(500, "M_UNKNOWN", "Internal server error")
+"""The answer to every bug of ours; never raised."""
+
+_BAD_REQUEST_CONFLICTS = frozenset({"M_ROOM_IN_USE", "M_USER_IN_USE"})
+
+
+def _conflict(fault: Conflict) -> MatrixError:
+    status = 400 if fault.errcode in _BAD_REQUEST_CONFLICTS else 409
+    return MatrixError(status, fault.errcode, fault.why)
+
+
+_TABLE: dict[type[BaseException], Callable[..., MatrixError]] = {
+    MatrixError: lambda fault: fault,
+    Refused: lambda fault: MatrixError(403, "M_FORBIDDEN", fault.why),
+    NotFound: lambda fault: MatrixError(404, fault.errcode, fault.why),
+    Conflict: _conflict,
+    Invalid: lambda fault: MatrixError(400, fault.errcode, fault.why),
+    BadIdentifier: lambda fault: BadParam(str(fault)),
+    BadJSON: lambda fault: MatrixError(400, "M_BAD_JSON", str(fault)),
+    RemoteFault: lambda fault: MatrixError(502, "M_UNKNOWN", f"The other server is at fault: {fault}"),
+}
+
+
+def find_matrix_error(fault: BaseException) -> MatrixError | None:
+    """What to answer to this exception, None if it is a bug of ours."""
+    for kind in type(fault).__mro__:
+        answer = _TABLE.get(kind)
+        if answer is not None:
+            return answer(fault)
+    return None

@@ -1,0 +1,220 @@
+"""Endpoints as declarations, what their functions get and give, and the table that finds them.
+
+A request path is split once and walked through a tree of its segments: a dictionary look-up each, no pattern is
+tried. Percent-decoding happens where there is a percent sign, and after the splitting, so that an encoded slash is
+part of a parameter.
+"""
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
+
+from homeserver.api.errors import MissingToken, Unrecognized, WrongMethod
+from homeserver.api.query import Query, decode_component
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from homeserver.accounts.sessions import Session
+    from homeserver.api.connection import EdgeRequest
+
+Auth: TypeAlias = Literal["none", "optional", "user", "admin", "region"]
+
+JSON_LIMIT = 1 << 20
+"""How many bytes a JSON body may have unless its route says otherwise."""
+
+
+class FileBody(Struct, frozen=True):
+    """A part of a file on disk, to be sent as it is: read as fast as the receiver takes it."""
+
+    path: Path
+    start: int
+    length: int
+
+
+class Answer(Struct, frozen=True):
+    """What goes back: `body` is encoded as JSON unless it is bytes, which go out as they are.
+
+    The content type is application/json unless `headers` names another. With a `file`, `body` is not looked at.
+    """
+
+    status: int = 200
+    body: object = b"{}"
+    headers: Mapping[str, str] = {}
+    file: FileBody | None = None
+
+
+class Call:
+    """One request, as its endpoint sees it.
+
+    `params` are the decoded parts of the path, `body` is what the route's `body` type promises (None without one),
+    `raw` its bytes. `session` is never None behind auth "user" and "admin": `caller` is it. `request` is for
+    streaming routes: its `content` is the body as a readable file, on disk when large.
+    """
+
+    __slots__ = ("body", "ip", "params", "query", "raw", "request", "request_id", "session")
+
+    def __init__(self, request: "EdgeRequest", params: Mapping[str, str], query: Query) -> None:
+        self.request = request
+        self.params = params
+        self.query = query
+        self.ip: str = request.ip
+        self.request_id: str = request.request_id
+        self.session: Session | None = None
+        self.body: Any = None
+        self.raw = b""
+
+    @property
+    def caller(self) -> "Session":
+        """Whose request it is.
+
+        Raises:
+            MatrixError: nobody has signed in.
+        """
+        if self.session is None:
+            raise MissingToken
+        return self.session
+
+    @property
+    def gone(self) -> "Deferred[None]":
+        """Fires when waiting has no sense any more: the client has hung up, or the server is about to stop.
+
+        What waits should then answer with what it has; the answer still reaches a client that is there. It never
+        fires after the answer.
+        """
+        return self.request.gone()
+
+    def header(self, name: str) -> str | None:
+        """The value of a request header, None if it was not sent."""
+        return self.request.getHeader(name)
+
+
+Reply: TypeAlias = Answer | Struct | Mapping[str, Any] | bytes
+Endpoint: TypeAlias = Callable[[Call], Coroutine[Any, Any, Reply]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The declaration of one endpoint.
+
+    `path` has its parameters in braces, one to a segment. `rate` is a class of `limits.RATES`, None for unlimited.
+    `body` is the type the JSON body must have, None if no body is read; with `body_optional` an empty one counts as
+    ``{}``. A `streaming` route gets its body as a file. No body may be longer than `body_limit` bytes. Guests are let
+    in where `guests` says so.
+    """
+
+    method: str
+    path: str
+    handle: Endpoint
+    auth: Auth = "user"
+    rate: str | None = None
+    spec: str = ""
+    body: Any = None
+    body_optional: bool = False
+    body_limit: int = JSON_LIMIT
+    streaming: bool = False
+    guests: bool = False
+
+
+class Match(NamedTuple):
+    """A route and the parameters the path gave it, in the order of its names."""
+
+    route: Route
+    names: tuple[str, ...]
+    values: tuple[bytes, ...]
+
+    def params(self) -> dict[str, str]:
+        """The parameters by name, decoded.
+
+        Raises:
+            BadParam: one is not UTF-8.
+        """
+        return {name: decode_component(value) for name, value in zip(self.names, self.values, strict=True)}
+
+
+class _Node:
+    """What may follow after some segments of a path."""
+
+    __slots__ = ("methods", "parameter", "words")
+
+    def __init__(self) -> None:
+        self.words: dict[bytes, _Node] = {}
+        self.parameter: _Node | None = None
+        self.methods: dict[bytes, tuple[Route, tuple[str, ...]]] = {}
+
+    def grow(self, segment: str) -> "_Node":
+        """The node behind that segment of a declared path."""
+        if segment.startswith("{"):
+            self.parameter = self.parameter or _Node()
+            return self.parameter
+        return self.words.setdefault(segment.encode(), _Node())
+
+
+class Router:
+    """The table of all routes of one listener.
+
+    ``/_matrix/client/r0/`` and ``/_matrix/media/r0/`` answer as v3, which they were renamed to.
+
+    Spec: client-server-api#specification-versions
+    """
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._root = _Node()
+        for route in routes:
+            self._add(route)
+        for api in (b"client", b"media"):
+            node = self._root.words.get(b"_matrix", self._root).words.get(api)
+            if node is not None and b"v3" in node.words:
+                node.words.setdefault(b"r0", node.words[b"v3"])
+
+    def _add(self, route: Route) -> None:
+        node = self._root
+        names = []
+        for segment in route.path.split("/")[1:]:
+            node = node.grow(segment)
+            if segment.startswith("{"):
+                names.append(segment[1:-1])
+        method = route.method.encode()
+        if method in node.methods:
+            raise ValueError(f"declared twice: {route.method} {route.path}")
+        node.methods[method] = (route, tuple(names))
+
+    def match(self, method: bytes, path: bytes) -> Match:
+        """The route for that request; HEAD is GET without the body.
+
+        Raises:
+            MatrixError: no such path (404), or not with that method (405).
+        """
+        segments = path.split(b"/")
+        found = self._walk(self._root, segments, 1, ())
+        if found is None:
+            raise Unrecognized
+        node, values = found
+        entry = node.methods.get(b"GET" if method == b"HEAD" else method)
+        if entry is None:
+            raise WrongMethod
+        return Match(entry[0], entry[1], values)
+
+    def _walk(
+        self, node: _Node, segments: list[bytes], start: int, values: tuple[bytes, ...]
+    ) -> tuple[_Node, tuple[bytes, ...]] | None:
+        """The node at the end of the path with the values on the way; words go before parameters."""
+        for at in range(start, len(segments)):
+            segment = segments[at]
+            word = node.words.get(unquote_to_bytes(segment) if b"%" in segment else segment)
+            if node.parameter is None:
+                if word is None:
+                    return None
+                node = word
+                continue
+            if word is not None:
+                found = self._walk(word, segments, at + 1, values)
+                if found is not None:
+                    return found
+            node = node.parameter
+            values = (*values, segment)
+        return (node, values) if node.methods else None
