@@ -1,0 +1,105 @@
+"""The folder that holds the bytes of media. Blocking: call it in a thread."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """What is known of a file once it is on disk: its size in bytes and the SHA-256 of its content, in hex."""
+
+    size: int
+    sha256: str
+
+
+class TooLarge(Exception):
+    """The file is larger than this server takes or works on."""
+
+
+class Files:
+    """One folder of files, spread over sub-folders by the first characters of the media ID.
+
+    A file is there whole or not at all: it is written beside its place, made durable, then renamed.
+    """
+
+    def __init__(self, folder: Path, *, largest: int) -> None:
+        self._folder = folder
+        self._largest = largest
+        self._incoming = folder / "incoming"
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        for left_over in self._incoming.iterdir():
+            left_over.unlink()
+
+    def path(self, media_id: str) -> Path:
+        """Where the file of a local media ID lies, whether it is there or not."""
+        return self._place("files", media_id)
+
+    def thumbnail_path(self, media_id: str, name: str) -> Path:
+        """Where a thumbnail of that name lies, whether it is there or not."""
+        return self._place("thumbnails", f"{media_id}-{name}")
+
+    def incoming_path(self, name: str) -> Path:
+        """A place to write to before :meth:`keep`; emptied at every start."""
+        return self._incoming / name
+
+    def store(self, media_id: str, content: BinaryIO) -> StoredFile:
+        """Copy a stream into the folder in blocks and make it durable.
+
+        Raises:
+            TooLarge: It has more bytes than this folder takes; nothing is kept.
+        """
+        incoming = self._incoming / media_id
+        digest, size = hashlib.sha256(), 0
+        try:
+            with incoming.open("xb") as out:
+                while block := content.read(_BLOCK):
+                    size += len(block)
+                    if size > self._largest:
+                        raise TooLarge
+                    digest.update(block)
+                    out.write(block)
+                out.flush()
+                os.fsync(out.fileno())
+            self.keep(incoming, self.path(media_id))
+        finally:
+            incoming.unlink(missing_ok=True)
+        return StoredFile(size=size, sha256=digest.hexdigest())
+
+    def keep(self, incoming: Path, place: Path) -> None:
+        """Move a finished file to its place, so that it stays there after a loss of power."""
+        place.parent.mkdir(parents=True, exist_ok=True)
+        incoming.rename(place)
+        _sync_folder(place.parent)
+
+    def remove(self, media_id: str) -> None:
+        """Take away a file and its thumbnails; one that is not there is no error."""
+        self.path(media_id).unlink(missing_ok=True)
+        thumbnails = self.thumbnail_path(media_id, "").parent
+        if thumbnails.exists():
+            for thumbnail in thumbnails.glob(f"{media_id}-*"):
+                thumbnail.unlink(missing_ok=True)
+
+    def _place(self, kind: str, name: str) -> Path:
+        return self._folder / kind / name[:2] / name[2:4] / name
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def new_media_id(token_bytes: Callable[[int], bytes]) -> str:
+    """Make a media ID that cannot be guessed: 32 hexadecimal characters.
+
+    Spec: client-server-api#matrix-content-mxc-uris
+    """
+    return token_bytes(16).hex()

@@ -1,0 +1,135 @@
+"""Thumbnails on demand: made once, by a process of their own, and kept beside the files."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from twisted.internet import defer, error, protocol
+from twisted.internet.interfaces import IDelayedCall, IReactorProcess, IReactorTime
+from twisted.python.failure import Failure
+
+from homeserver.media.files import Files, TooLarge
+from homeserver.policy import Invalid
+
+Method = Literal["crop", "scale"]
+SIZES: tuple[tuple[int, int, Method], ...] = (
+    (32, 32, "crop"),
+    (96, 96, "crop"),
+    (320, 240, "scale"),
+    (640, 480, "scale"),
+    (800, 600, "scale"),
+    (320, 320, "crop"),
+    (800, 800, "crop"),
+)
+"""Only these are ever made, so that a client cannot fill the disk by asking for every size."""
+
+ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
+ORIGINAL = ".original"
+AT_ONCE, TIME_LIMIT_S, ANSWER_BYTES = 2, 30, 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thumbnail:
+    """A finished thumbnail; `path` is None when the picture itself should be shown."""
+
+    path: Path | None
+    content_type: str
+
+
+class CannotThumbnail(Invalid):
+    """The content is no picture that this server reads (400 M_UNKNOWN)."""
+
+    def __init__(self) -> None:
+        super().__init__("M_UNKNOWN", "Cannot generate thumbnails for the requested content")
+
+
+class _Maker(protocol.ProcessProtocol):
+    """Waits for one thumbnailer and keeps the little it prints; killed by a limit, it has read nothing."""
+
+    def __init__(self) -> None:
+        self.done: defer.Deferred[str] = defer.Deferred()
+        self.timer: IDelayedCall | None = None
+        self._printed = b""
+
+    def outReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        self._printed = (self._printed + data)[:ANSWER_BYTES]
+
+    def processEnded(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
+        if self.timer is not None and self.timer.active():
+            self.timer.cancel()
+        self.done.callback(self._printed.decode("ascii") if reason.check(error.ProcessDone) else "unreadable")
+
+
+def nearest_size(width: int, height: int, method: Method) -> tuple[int, int, Method] | None:
+    """Find the smallest of the sizes that covers what is wanted; None when all are smaller."""
+    fits = [s for s in SIZES if s[2] == method and s[0] >= width and s[1] >= height]
+    return min(fits, default=None)
+
+
+class Thumbnails:
+    """Makes thumbnails, at most two at a time, each once."""
+
+    def __init__(self, files: Files, reactor: IReactorProcess, clock: IReactorTime) -> None:
+        self._files = files
+        self._reactor = reactor
+        self._clock = clock
+        self._places = defer.DeferredSemaphore(AT_ONCE)
+        self._making: dict[Path, list[defer.Deferred[None]]] = {}
+
+    async def thumbnail(self, media_id: str, size: tuple[int, int, Method], *, animated: bool) -> Thumbnail:
+        """Give the thumbnail of a local file, making it the first time.
+
+        Raises:
+            CannotThumbnail: It is no picture we read.
+            TooLarge: It has too many pixels.
+        """
+        name = f"{size[0]}x{size[1]}-{size[2]}{'-animated' if animated else ''}"
+        place = self._files.thumbnail_path(media_id, name)
+        if (ready := _find_ready(place)) is not None:
+            return ready
+        if (waiting := self._making.get(place)) is not None:
+            turn: defer.Deferred[None] = defer.Deferred()
+            waiting.append(turn)
+            await turn
+        else:
+            self._making[place] = []
+            try:
+                await self._places.run(lambda: defer.ensureDeferred(self._make(media_id, place, size, animated)))
+            finally:
+                for turn in self._making.pop(place):
+                    turn.callback(None)
+        if (ready := _find_ready(place)) is None:
+            raise CannotThumbnail
+        return ready
+
+    async def _make(self, media_id: str, place: Path, size: tuple[int, int, Method], animated: bool) -> None:
+        incoming = self._files.incoming_path(place.name)
+        made = await self._run(self._files.path(media_id), incoming, size, animated)
+        if made == "too large":
+            raise TooLarge
+        if made == "original":
+            incoming.touch()
+        elif made not in ENDINGS:
+            incoming.unlink(missing_ok=True)
+            raise CannotThumbnail
+        self._files.keep(incoming, place.with_name(place.name + ENDINGS.get(made, ORIGINAL)))
+
+    def _run(self, source: Path, target: Path, size: tuple[int, int, Method], animated: bool) -> defer.Deferred[str]:
+        maker = _Maker()
+        width, height, method = size
+        words = [str(source), str(target), str(width), str(height), method, "animated" if animated else "still"]
+        command = [sys.executable, "-I", "-m", "homeserver.media.thumbnailer", *words]
+        process = self._reactor.spawnProcess(maker, sys.executable, command, env={})
+        maker.timer = self._clock.callLater(TIME_LIMIT_S, process.signalProcess, "KILL")
+        return maker.done
+
+
+def _find_ready(place: Path) -> Thumbnail | None:
+    for content_type, ending in ENDINGS.items():
+        path = place.with_name(place.name + ending)
+        if path.exists():
+            return Thumbnail(path=path, content_type=content_type)
+    if place.with_name(place.name + ORIGINAL).exists():
+        return Thumbnail(path=None, content_type="")
+    return None
