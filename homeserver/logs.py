@@ -1,0 +1,58 @@
+"""What the server says of itself: one stream of lines, for a person (text) or a machine (JSON).
+
+Modules log with ``logging.getLogger(__name__)``. Each line carries the id of the request it was written for, from a
+context variable that follows the request through awaits and into database threads.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Literal, TextIO
+
+import msgspec
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+"""The id of the request that is being served, "-" outside of any."""
+
+
+class _TextFormatter(logging.Formatter):
+    """A line for a person: time, level, request, logger, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = f"{_instant(record.created)} {record.levelname.lower()} {request_id.get()} {record.name} "
+        return line + record.getMessage() + _trace(record, self.formatException)
+
+
+class _JsonFormatter(logging.Formatter):
+    """A line for a machine: an object with time, level, request, logger, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": _instant(record.created),
+            "level": record.levelname.lower(),
+            "request": request_id.get(),
+            "logger": record.name,
+            "message": record.getMessage() + _trace(record, self.formatException),
+        }
+        return msgspec.json.encode(fields).decode()
+
+
+def _trace(record: logging.LogRecord, render: Callable[..., str]) -> str:
+    return "\n" + render(record.exc_info) if record.exc_info else ""
+
+
+def _instant(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def start_logging(level: str, form: Literal["text", "json"], out: TextIO = sys.stderr) -> None:
+    """Send every logger's lines of that level and above to `out`, Twisted's own included."""
+    from twisted.logger import STDLibLogObserver, globalLogBeginner
+
+    lines = logging.StreamHandler(out)
+    lines.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[lines], force=True)
+    logging.getLogger("twisted").setLevel(max(logging.WARNING, logging.getLogger().level))
+    globalLogBeginner.beginLoggingTo([STDLibLogObserver()], redirectStandardIO=False)
