@@ -1,0 +1,330 @@
+"""Who may do what, and who may reach whom: tables and pure functions over them, deny by default.
+
+A person's *grants* are the roles that count right now: verified, not ended, each in its organisation and, for
+pupils, parents and teachers of a class, in that class. A grant never reaches outside its scope, so rights are never
+the union of a person's roles. A *place* is a school's room of some kind. Grants and place give the *standing* of a
+person in the place, and :data:`KINDS` says what that standing may do there. Two people's grants give their
+*contacts* by :data:`CONTACTS`. What is in no table is not allowed.
+
+School: rows 1-5, 25, 41, 49, 51, decided 1-4
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from federation.ids import UserID
+
+
+class Role(StrEnum):
+    """What somebody is in an organisation. School: rows 1-4."""
+
+    ADMINISTRATOR = "administrator"
+    EDITOR = "editor"  # posts in the channel by delegation, besides another role
+    TEACHER = "teacher"
+    PARENT = "parent"
+    PUPIL = "pupil"
+
+
+class Kind(StrEnum):
+    """What a school's room is for. `SCHOOL` and `CLASS` are spaces."""
+
+    SCHOOL = "school"
+    CHANNEL = "channel"
+    STAFF = "staff"
+    CLASS = "class"
+    PUPILS = "pupils"
+    PARENTS = "parents"
+    HELP = "help"
+    DIRECT = "direct"
+    DIRECT_PUPIL = "direct_pupil"
+
+
+class Standing(StrEnum):
+    """What somebody is in a place: a role that counts there, or a named person of a room for few."""
+
+    ADMINISTRATOR = "administrator"
+    EDITOR = "editor"
+    TEACHER = "teacher"
+    PARENT = "parent"
+    PUPIL = "pupil"
+    OWNER = "owner"
+    SUPERVISOR = "supervisor"
+
+
+class Action(StrEnum):
+    """What can be done in a place; `ENTER` includes to see, read and mark as read."""
+
+    ENTER = "enter"
+    POST = "post"
+    MODERATE = "moderate"  # redact what others wrote
+    DESCRIBE = "describe"  # topic and avatar
+    PIN = "pin"
+    ENCRYPT = "encrypt"
+    LEAVE = "leave"
+
+
+class Contact(StrEnum):
+    """What a person may do towards another."""
+
+    FIND = "find"  # in the user directory
+    SEE = "see"  # the profile
+    PRESENCE = "presence"
+    WRITE = "write"  # a direct room of the two
+    WRITE_SUPERVISED = "write supervised"  # a direct room with a supervisor in it
+    DEVICES = "devices"  # keys and to-device messages
+
+
+class Nearness(StrEnum):
+    """How two grants meet."""
+
+    ORG = "org"
+    CLASS = "class"
+    KIN = "kin"
+
+
+class Command(StrEnum):
+    """What the school's office does for somebody."""
+
+    SEE = "see"  # people, classes, audit log
+    ENROL = "enrol"  # add people, verify them, import a roster
+    DISMISS = "dismiss"
+    STRUCTURE = "structure"  # classes, moves, promotion
+    APPOINT = "appoint"  # administrators; found organisations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A role that counts now. `class_id` is the class where it counts, None for all of the organisation.
+
+    A parent's grant is in the class of the `child`. `chats` says that pupils of that class may write to each other.
+    """
+
+    role: Role
+    org_id: str
+    class_id: str | None = None
+    child: UserID | None = None
+    chats: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A school's room: its kind and scope. `owners` and `supervisor` are the people of a help or direct room."""
+
+    kind: Kind
+    org_id: str
+    class_id: str | None = None
+    owners: frozenset[UserID] = frozenset()
+    supervisor: UserID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomKind:
+    """What rooms of a kind are like.
+
+    `enrolled` are put into the room by the school; who else may enter does so by hand. `powers` are the power levels
+    by standing, `posting` the level that a message needs: both follow from `rights`, and are the second net under it.
+    """
+
+    rights: Mapping[Standing, frozenset[Action]]
+    enrolled: frozenset[Standing]
+    powers: Mapping[Standing, int]
+    posting: int
+    space: bool = False
+    join_rule: str = "restricted"
+    history: str = "invited"
+
+
+_A, _E, _T, _P, _C = Standing.ADMINISTRATOR, Standing.EDITOR, Standing.TEACHER, Standing.PARENT, Standing.PUPIL
+_READ = frozenset({Action.ENTER})
+_TALK = _READ | {Action.POST}
+_LEAD = _TALK | {Action.MODERATE, Action.DESCRIBE, Action.PIN}
+_OWN = _TALK | {Action.LEAVE}
+NOBODY = 100
+"""A level that no person has: only the service account, which created the room, is above it."""
+
+KINDS: Mapping[Kind, RoomKind] = {
+    Kind.SCHOOL: RoomKind(
+        rights={_A: _READ | {Action.DESCRIBE}, _E: _READ, _T: _READ, _P: _READ, _C: _READ},
+        enrolled=frozenset({_A, _E, _T, _P, _C}),
+        powers={_A: 90, _T: 50},
+        posting=NOBODY,
+        space=True,
+    ),
+    Kind.CHANNEL: RoomKind(
+        rights={_A: _LEAD, _E: _TALK | {Action.PIN}, _T: _READ, _P: _READ, _C: _READ},
+        enrolled=frozenset({_A, _E, _T, _P, _C}),
+        powers={_A: 90, _E: 90, _T: 50},
+        posting=90,
+        history="shared",
+    ),
+    Kind.STAFF: RoomKind(
+        rights={_A: _LEAD | {Action.ENCRYPT}, _T: _TALK | {Action.PIN}},
+        enrolled=frozenset({_A, _T}),
+        powers={_A: 90, _T: 50},
+        posting=0,
+    ),
+    Kind.CLASS: RoomKind(
+        rights={_A: _READ | {Action.DESCRIBE}, _T: _READ | {Action.DESCRIBE}, _P: _READ, _C: _READ},
+        enrolled=frozenset({_A, _T, _P, _C}),
+        powers={_A: 90, _T: 50},
+        posting=NOBODY,
+        space=True,
+    ),
+    Kind.PUPILS: RoomKind(
+        rights={_A: _LEAD | {Action.LEAVE}, _T: _LEAD, _C: _TALK},
+        enrolled=frozenset({_T, _C}),
+        powers={_A: 90, _T: 50},
+        posting=0,
+    ),
+    Kind.PARENTS: RoomKind(
+        rights={_A: _LEAD | {Action.LEAVE}, _T: _LEAD, _P: _TALK},
+        enrolled=frozenset({_T, _P}),
+        powers={_A: 90, _T: 50},
+        posting=0,
+    ),
+    Kind.HELP: RoomKind(
+        rights={_A: _TALK | {Action.MODERATE}, Standing.OWNER: _TALK},
+        enrolled=frozenset({_A, Standing.OWNER}),
+        powers={_A: 90},
+        posting=0,
+        join_rule="invite",
+    ),
+    Kind.DIRECT: RoomKind(
+        rights={Standing.OWNER: _OWN | {Action.ENCRYPT}},
+        enrolled=frozenset({Standing.OWNER}),
+        powers={},
+        posting=0,
+        join_rule="invite",
+    ),
+    Kind.DIRECT_PUPIL: RoomKind(
+        rights={Standing.OWNER: _OWN, Standing.SUPERVISOR: _TALK | {Action.MODERATE}},
+        enrolled=frozenset({Standing.OWNER, Standing.SUPERVISOR}),
+        powers={Standing.SUPERVISOR: 50},
+        posting=0,
+        join_rule="invite",
+    ),
+}
+
+STATE_ACTIONS: Mapping[str, Action] = {
+    "m.room.topic": Action.DESCRIBE,
+    "m.room.avatar": Action.DESCRIBE,
+    "m.room.pinned_events": Action.PIN,
+    "m.room.encryption": Action.ENCRYPT,
+}
+"""The state that people may set at all; names, powers, join rules and the rest are the school's."""
+
+_OF_CLASS = frozenset({Kind.CLASS, Kind.PUPILS, Kind.PARENTS})
+_OF_FEW = frozenset({Kind.HELP, Kind.DIRECT, Kind.DIRECT_PUPIL})
+_RANKS = (Role.ADMINISTRATOR, Role.EDITOR, Role.TEACHER, Role.PARENT, Role.PUPIL)
+
+_COLLEAGUES = frozenset({Contact.FIND, Contact.SEE, Contact.PRESENCE, Contact.WRITE, Contact.DEVICES})
+_ADULTS = frozenset({Contact.SEE, Contact.WRITE, Contact.DEVICES})
+_LOOK = frozenset({Contact.FIND, Contact.SEE, Contact.PRESENCE})
+_R = Role
+
+CONTACTS: Mapping[tuple[Role, Nearness, Role], frozenset[Contact]] = {
+    (_R.ADMINISTRATOR, Nearness.ORG, _R.ADMINISTRATOR): _COLLEAGUES,
+    (_R.ADMINISTRATOR, Nearness.ORG, _R.TEACHER): _COLLEAGUES,
+    (_R.ADMINISTRATOR, Nearness.ORG, _R.PARENT): _COLLEAGUES,
+    (_R.ADMINISTRATOR, Nearness.ORG, _R.PUPIL): _LOOK,
+    (_R.TEACHER, Nearness.ORG, _R.ADMINISTRATOR): _COLLEAGUES,
+    (_R.TEACHER, Nearness.ORG, _R.TEACHER): _COLLEAGUES,
+    (_R.TEACHER, Nearness.ORG, _R.PARENT): _ADULTS,
+    (_R.TEACHER, Nearness.CLASS, _R.PARENT): _COLLEAGUES,
+    (_R.TEACHER, Nearness.CLASS, _R.PUPIL): _LOOK | {Contact.WRITE_SUPERVISED},
+    (_R.PARENT, Nearness.ORG, _R.ADMINISTRATOR): _COLLEAGUES,
+    (_R.PARENT, Nearness.ORG, _R.TEACHER): _ADULTS,
+    (_R.PARENT, Nearness.CLASS, _R.TEACHER): _COLLEAGUES,
+    (_R.PARENT, Nearness.ORG, _R.PARENT): _ADULTS,
+    (_R.PARENT, Nearness.CLASS, _R.PARENT): _COLLEAGUES,
+    (_R.PARENT, Nearness.KIN, _R.PUPIL): _LOOK | {Contact.WRITE},
+    (_R.PUPIL, Nearness.ORG, _R.ADMINISTRATOR): frozenset({Contact.SEE}),
+    (_R.PUPIL, Nearness.CLASS, _R.TEACHER): _LOOK,
+    (_R.PUPIL, Nearness.CLASS, _R.PUPIL): _LOOK,
+    (_R.PUPIL, Nearness.KIN, _R.PARENT): _LOOK,
+}
+"""What the first may do towards the second when their grants meet so; the contact matrix. School: rows 3, 4, 41, 49"""
+
+_NOTHING: frozenset[Contact] = frozenset()
+
+COMMANDS: Mapping[Role, frozenset[Command]] = {
+    Role.ADMINISTRATOR: frozenset({Command.SEE, Command.ENROL, Command.DISMISS, Command.STRUCTURE}),
+}
+"""What the office does for the roles of its organisation. To appoint and to found is the region's (row 6)."""
+
+
+def find_standing(user_id: UserID, grants: Collection[Grant], place: Place) -> Standing | None:
+    """What that person is in that place, None for a stranger there; the first rank of those that count."""
+    if place.kind in _OF_FEW:
+        return _standing_among_few(user_id, grants, place)
+    roles = {grant.role for grant in grants if _counts_in(grant, place)}
+    for role in _RANKS:
+        if role in roles and Standing(role) in KINDS[place.kind].rights:
+            return Standing(role)
+    return None
+
+
+def _standing_among_few(user_id: UserID, grants: Collection[Grant], place: Place) -> Standing | None:
+    if place.kind is Kind.HELP:
+        if user_id in place.owners:
+            return Standing.OWNER
+        staff = any(g.role is Role.ADMINISTRATOR and g.org_id == place.org_id for g in grants)
+        return Standing.ADMINISTRATOR if staff else None
+    if not any(grant.org_id == place.org_id for grant in grants):
+        return None
+    if user_id in place.owners:
+        return Standing.OWNER
+    return Standing.SUPERVISOR if user_id == place.supervisor else None
+
+
+def _counts_in(grant: Grant, place: Place) -> bool:
+    if grant.org_id != place.org_id:
+        return False
+    if place.kind in _OF_CLASS:
+        return grant.role is Role.ADMINISTRATOR or grant.class_id == place.class_id
+    return True
+
+
+def may(standing: Standing | None, action: Action, kind: Kind) -> bool:
+    """Whether somebody of that standing may do that in a place of that kind."""
+    return standing is not None and action in KINDS[kind].rights.get(standing, ())
+
+
+def may_set_state(standing: Standing | None, event_type: str, kind: Kind) -> bool:
+    """Whether somebody of that standing may set that type of state by hand."""
+    action = STATE_ACTIONS.get(event_type)
+    return action is not None and may(standing, action, kind)
+
+
+def may_encrypt(kind: Kind) -> bool:
+    """Whether rooms of that kind may be encrypted at all. School: decided 1"""
+    return any(Action.ENCRYPT in actions for actions in KINDS[kind].rights.values())
+
+
+def find_contacts(one: UserID, ones: Collection[Grant], other: UserID, others: Collection[Grant]) -> frozenset[Contact]:
+    """What the one may do towards the other: what any two of their grants give, each within its scope."""
+    if one == other:
+        return frozenset({Contact.FIND, Contact.SEE, Contact.PRESENCE, Contact.DEVICES})
+    found = _NOTHING
+    for mine in ones:
+        for theirs in others:
+            if mine.org_id == theirs.org_id:
+                found |= _contacts_of(one, mine, other, theirs)
+    return found
+
+
+def _contacts_of(one: UserID, mine: Grant, other: UserID, theirs: Grant) -> frozenset[Contact]:
+    found = CONTACTS.get((mine.role, Nearness.ORG, theirs.role), _NOTHING)
+    if mine.class_id is not None and mine.class_id == theirs.class_id:
+        found |= CONTACTS.get((mine.role, Nearness.CLASS, theirs.role), _NOTHING)
+        if mine.role is theirs.role is Role.PUPIL and mine.chats and theirs.chats:
+            found |= {Contact.WRITE}
+    if other == mine.child or one == theirs.child:
+        found |= CONTACTS.get((mine.role, Nearness.KIN, theirs.role), _NOTHING)
+    return found
+
+
+def may_command(grants: Collection[Grant], command: Command, org_id: str) -> bool:
+    """Whether the office of that organisation does this for somebody with those grants."""
+    return any(g.org_id == org_id and command in COMMANDS.get(g.role, ()) for g in grants)
