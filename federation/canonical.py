@@ -37,9 +37,8 @@ def encode(value: object, *, strict: bool = True, max_depth: int = MAX_DEPTH) ->
     """
     floats = _check_value(value, max_depth, strict=strict)
     try:
-        if floats:
-            return _encode_floats(value)
-        return _sorted.encode(value)
+        encoded = _sorted.encode(value)
+        return _encode_floats(value) if floats else encoded
     except (TypeError, ValueError) as error:
         raise BadJSON(f"no canonical form: {error}") from None
 
@@ -70,6 +69,9 @@ def decode(data: bytes, *, max_depth: int = MAX_DEPTH) -> object:
 
 
 def _encode_floats(value: object) -> bytes:
+    """Python and msgspec write large and small floats differently; the hashes in the world were made with Python's
+    way.
+    """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
     return text.encode()
 

@@ -3,12 +3,16 @@ format.
 """
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
 import msgspec
 
+from federation.errors import EventTooLarge
 from federation.ids import EventID, RoomID, ServerName, StateKey, UserID, server_of
 from federation.versions import RoomVersion
+
+MAX_EVENT_BYTES: Final = 65536
+"""What an event may measure as canonical JSON, signatures included. Spec: client-server-api#size-limits"""
 
 _encoder = msgspec.json.Encoder()
 
@@ -92,6 +96,16 @@ class Event(msgspec.Struct, frozen=True, eq=False, kw_only=True, weakref=True):
         """The event as other servers get it, freshly decoded, for whoever must alter a copy."""
         pdu: dict[str, Any] = msgspec.json.decode(self.raw)
         return pdu
+
+
+def check_event_size(raw: bytes) -> None:
+    """Refuse an event that is larger than any event may be.
+
+    Raises: EventTooLarge.
+    Spec: client-server-api#size-limits
+    """
+    if len(raw) > MAX_EVENT_BYTES:
+        raise EventTooLarge(f"the event is larger than {MAX_EVENT_BYTES} bytes")
 
 
 def encode_client_event(event: Event, *, with_room_id: bool = True) -> bytes:
