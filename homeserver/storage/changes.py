@@ -1,0 +1,59 @@
+"""What a commit tells: typed records that a unit of work hands to `Txn.tell`, and `streams` to whoever listens.
+
+Each carries the stream position at which it became visible. To add one: a frozen record here, told in the unit that
+writes it, and a feed in `streams` or `sync` that takes it up.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from federation.ids import DeviceID, EventID, RoomID, UserID
+from homeserver.storage.events import RoomEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventAdded:
+    """An event, local or remote, entered its room's timeline."""
+
+    position: int
+    event: RoomEvent
+
+
+UserPart: TypeAlias = Literal[
+    "account_data", "to_device", "push_rules", "device_lists", "one_time_keys", "memberships", "profile"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserDataChanged:
+    """Something of one person's own changed; `room_id` when it belongs to a room."""
+
+    position: int
+    user_id: UserID
+    kind: UserPart
+    room_id: RoomID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptMoved:
+    """A person read a room up to an event; a private receipt (`m.read.private`) is for that person's eyes only."""
+
+    position: int
+    room_id: RoomID
+    user_id: UserID
+    kind: Literal["m.read", "m.read.private"]
+    event_id: EventID
+    thread_id: str | None
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionsEnded:
+    """What is known of a person's sessions, on one device or on all (None), holds no more: look their tokens up again.
+
+    Told when tokens are revoked, devices removed, and accounts locked, suspended, deactivated or given powers.
+    """
+
+    position: int
+    user_id: UserID
+    device_id: DeviceID | None

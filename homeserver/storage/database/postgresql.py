@@ -1,0 +1,162 @@
+"""PostgreSQL: the database of production. A statement whose result nobody awaits travels with the next that has one."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS, new_type
+
+from homeserver.storage.database.statements import Insert, Row, flatten, percent_form, split_at_list
+from homeserver.storage.database.txn import Cursor, Dialect
+from homeserver.storage.faults import CannotOpen, Fault
+
+MOST_ROWS = 1000
+MOST_BYTES = 1 << 20
+WRITER_LOCK = 0x70617274
+"""The advisory lock that the one writing process of a database holds."""
+_STORAGE_CLASSES = {"08", "25", "40", "53", "55", "57", "58"}
+"""Connection, transaction state, rollback, resources, object state, operator, system (PostgreSQL, appendix A)."""
+_DEFAULTS = {"connect_timeout": "5", "keepalives_idle": "15", "keepalives_interval": "5", "tcp_user_timeout": "20000"}
+
+
+def _as_bytes(value: Any, cursor: Any) -> bytes | None:
+    return None if value is None else bytes(psycopg2.BINARY(value, cursor))
+
+
+def _as_number(value: Any, cursor: Any) -> int | float | None:
+    if value is None:
+        return None
+    return float(value) if "." in value or "N" in value else int(value)
+
+
+_BYTES = new_type((17,), "BYTES", _as_bytes)
+_NUMBER = new_type((1700,), "NUMBER", _as_number)
+
+
+class RolledBack(Exception):
+    """The server turned a COMMIT into a ROLLBACK, because a statement had failed and its unit had gone on."""
+
+
+class PostgreSQLLink:
+    """A connection to `dsn`; a reader's sees one snapshot per transaction and cannot write, a writer's holds the lock.
+
+    Raises: CannotOpen when another process writes to this database.
+    """
+
+    dialect: Dialect = "postgresql"
+    errors: tuple[type[Exception], ...] = (psycopg2.Error, CannotOpen)
+
+    def __init__(self, dsn: str, *, writes: bool) -> None:
+        given = psycopg2.extensions.parse_dsn(dsn)
+        self.connection = psycopg2.connect(**{"application_name": "parta", **_DEFAULTS, **given})
+        self.connection.autocommit = True
+        self.connection.set_client_encoding("UTF8")
+        for caster in (_BYTES, _NUMBER):
+            psycopg2.extensions.register_type(caster, self.connection)
+        self._cursor: psycopg2.extensions.cursor = self.connection.cursor()
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        if writes:
+            self._take_lock()
+        else:
+            self._cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def _take_lock(self) -> None:
+        try:
+            self._cursor.execute(f"SET lock_timeout = 3000; SELECT pg_advisory_lock({WRITER_LOCK})")
+        except psycopg2.errors.LockNotAvailable:
+            self.close()
+            raise CannotOpen("another process writes to this database") from None
+
+    def begin(self) -> None:
+        """Begin, with the first statement."""
+        self._hold(b"BEGIN")
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> Cursor:
+        """Run a statement in one round trip with those held back."""
+        if self._held:
+            self._hold(self._cursor.mogrify(percent_form(sql), params))
+            self._send()
+        else:
+            self._cursor.execute(percent_form(sql), params)
+        return self._cursor
+
+    def execute_list(self, sql: str, values: Sequence[Any], params: Sequence[Any]) -> list[Row]:
+        """Run a query with `= ANY (?)`."""
+        before, after, at = split_at_list(sql)
+        return self.execute(f"{before}= ANY (?){after}", (*params[:at], list(values), *params[at:])).fetchall()
+
+    def defer(self, sql: str, rows: Iterable[Sequence[Any]] = ((),)) -> None:
+        """Hold a statement back, once for each row."""
+        text = percent_form(sql)
+        for row in rows:
+            self._hold(self._cursor.mogrify(text, row))
+            if self._held_bytes > MOST_BYTES:
+                self._send()
+
+    def insert(self, statement: Insert, rows: Sequence[Row]) -> None:
+        """Hold back an INSERT of many rows."""
+        for run in statement.runs(rows, MOST_ROWS):
+            self.defer(statement.of_rows(len(run)), (flatten(run),))
+
+    def commit(self) -> None:
+        """Commit: on the server's disk when this returns.
+
+        Raises: RolledBack when the server knew better.
+        """
+        if self._held == [b"BEGIN"]:
+            self._held.clear()
+            return
+        self._hold(b"COMMIT")
+        self._send()
+        if self._cursor.statusmessage != "COMMIT":
+            raise RolledBack
+
+    def rollback(self) -> None:
+        """Undo the transaction, if there is one."""
+        self._held.clear()
+        self._held_bytes = 0
+        if self.connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
+            self._cursor.execute("ROLLBACK")
+
+    def rollback_unit(self) -> None:
+        """Undo what was done since SAVEPOINT unit, and forget that."""
+        self._held.clear()
+        self._held_bytes = 0
+        self._cursor.execute("ROLLBACK TO unit; RELEASE unit")
+
+    def apply(self, script: str, sql: str, params: Sequence[Any]) -> None:
+        """Run the statements of a script, then one with parameters, all in one transaction.
+
+        Raises: CannotOpen.
+        """
+        try:
+            self._cursor.execute(f"BEGIN;\n{script}")
+            if self.connection.info.transaction_status != TRANSACTION_STATUS_INTRANS:
+                raise CannotOpen("it ended its transaction by itself")
+            self._cursor.execute(percent_form(sql), params)
+            self._cursor.execute("COMMIT")
+        finally:
+            self.rollback()
+
+    def fault(self, error: BaseException) -> Fault:
+        """Say whose fault an error is, by the connection's health and the error's class."""
+        if self.connection.closed:
+            return Fault.LOST
+        if not isinstance(error, psycopg2.Error):
+            return Fault.UNIT
+        return Fault.STORAGE if (error.pgcode or "")[:2] in _STORAGE_CLASSES else Fault.UNIT
+
+    def close(self) -> None:
+        """Close the connection; the server undoes what was not committed."""
+        self.connection.close()
+
+    def _hold(self, statement: bytes) -> None:
+        self._held.append(statement)
+        self._held_bytes += len(statement)
+
+    def _send(self) -> None:
+        script = b"\n;".join(self._held)
+        self._held.clear()
+        self._held_bytes = 0
+        self._cursor.execute(script)
