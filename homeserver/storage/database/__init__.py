@@ -8,7 +8,7 @@ To add a dialect, write a `Link` and name it in `engine.build_connect`.
 """
 
 from homeserver.storage.database.engine import SCHEMA, Database, Schema, migrate_database, open_database
-from homeserver.storage.database.statements import Insert
+from homeserver.storage.database.statements import Insert, Row
 from homeserver.storage.database.txn import Change, Dialect, Txn
 from homeserver.storage.faults import CannotOpen, StorageUnavailable
 
@@ -19,6 +19,7 @@ __all__ = [
     "Database",
     "Dialect",
     "Insert",
+    "Row",
     "Schema",
     "StorageUnavailable",
     "Txn",
