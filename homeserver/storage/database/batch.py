@@ -29,7 +29,7 @@ class Batch:
         self._mark = mark
         self._units = units
         self._seconds = seconds
-        self._txn = Txn(link, mark.position)
+        self._txn = Txn(link, mark.position, mark.commits + 1)
         self.sent: Settled | None = None
 
     def write_together(self) -> Settled:

@@ -75,14 +75,15 @@ class Txn:
     """A transaction: one consistent snapshot for a reader, the whole group commit for a unit of work.
 
     SQL is written once, with `?` for parameters. A unit may run twice: it is a function of the transaction and its
-    arguments and of nothing else.
+    arguments and of nothing else. `commit` is the number that the commit will have if it succeeds.
     """
 
-    __slots__ = ("_link", "_position", "_rows", "changes", "dialect")
+    __slots__ = ("_link", "_position", "_rows", "changes", "commit", "dialect")
 
-    def __init__(self, link: Link, position: int = -1) -> None:
+    def __init__(self, link: Link, position: int = -1, commit: int = 0) -> None:
         self._link = link
         self._position = position
+        self.commit = commit
         self._rows: dict[Insert, list[Row]] = {}
         self.dialect = link.dialect
         self.changes: list[Change] = []
