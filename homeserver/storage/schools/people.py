@@ -9,6 +9,10 @@ from federation.ids import UserID
 from homeserver.storage.database import Txn
 
 _PERSON = "SELECT user_id, org_id, family, given, patronymic, roster_key, created_ms FROM people"
+_PEOPLE_OF = (
+    "SELECT user_id, org_id, family, given, patronymic, roster_key, created_ms FROM people"
+    " WHERE org_id = ? OR user_id IN (SELECT user_id FROM roles WHERE org_id = ?)"
+)
 _SET_PERSON = (
     "INSERT INTO people (user_id, org_id, family, given, patronymic, roster_key, created_ms)"
     " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id) DO UPDATE SET org_id = excluded.org_id,"
@@ -96,8 +100,7 @@ class Appointment(Struct, frozen=True):
 
 def load_people(txn: Txn, org_id: str) -> list[Person]:
     """Load everybody whose record the organisation keeps, or who has or had a role there."""
-    sql = f"{_PERSON} WHERE org_id = ? OR user_id IN (SELECT user_id FROM roles WHERE org_id = ?)"
-    return [Person(*row) for row in txn.all(sql, (org_id, org_id))]
+    return [Person(*row) for row in txn.all(_PEOPLE_OF, (org_id, org_id))]
 
 
 def load_current_roles(txn: Txn, org_id: str) -> list[RoleRecord]:

@@ -1,0 +1,183 @@
+"""Who belongs in which room, and the events that make a room agree with it. Pure.
+
+A *roll* is what a school's room should be: who is put into it, who else may be there, who has which power. It follows
+from the school alone; whatever is otherwise in the room is put right, whoever caused it.
+
+School: rows 17, 25, 28
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec.structs import replace
+
+from federation.ids import RoomID, UserID
+from homeserver.rooms.head import Head
+from homeserver.rooms.seal import Draft
+from homeserver.schools.deeds import Pen, add_room, close_rooms
+from homeserver.schools.rights import (
+    KINDS,
+    NOBODY,
+    STATE_ACTIONS,
+    Action,
+    Contact,
+    Grant,
+    Kind,
+    Place,
+    Role,
+    Standing,
+    find_contacts,
+    find_standing,
+    may,
+)
+from homeserver.schools.school import School, place_of
+
+Grants = Mapping[UserID, tuple[Grant, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roll:
+    """Whom the school puts into a room, who may be there (them included), and powers other than 0."""
+
+    kind: Kind
+    enrolled: frozenset[UserID]
+    allowed: frozenset[UserID]
+    powers: Mapping[UserID, int]
+
+
+def build_rolls(school: School, grants: Grants) -> dict[RoomID, Roll]:
+    """The rolls of all rooms of a school; that of a closed room is empty."""
+    by_class: dict[str | None, set[UserID]] = {}
+    administrators = set()
+    for user_id, held in grants.items():
+        for grant in held:
+            by_class.setdefault(grant.class_id, set()).add(user_id)
+            if grant.role is Role.ADMINISTRATOR:
+                administrators.add(user_id)
+    rolls = {}
+    for room in school.rooms.values():
+        place = place_of(room)
+        if place.owners:
+            people = {*place.owners, *administrators}
+        else:
+            people = by_class.get(place.class_id, set()) | administrators if place.class_id else set(grants)
+        rolls[room.room_id] = _build_roll(place, people if room.closed_ms is None else set(), grants)
+    return rolls
+
+
+def _build_roll(place: Place, people: set[UserID], grants: Grants) -> Roll:
+    kind = KINDS[place.kind]
+    standings: dict[UserID, Standing] = {}
+    for user_id in people:
+        standing = find_standing(user_id, grants.get(user_id, ()), place)
+        if may(standing, Action.ENTER, place.kind) and standing is not None:
+            standings[user_id] = standing
+    return Roll(
+        kind=place.kind,
+        enrolled=frozenset(user for user, standing in standings.items() if standing in kind.enrolled),
+        allowed=frozenset(standings),
+        powers={user: kind.powers[standing] for user, standing in standings.items() if standing in kind.powers},
+    )
+
+
+def build_power_levels(roll: Roll) -> dict[str, object]:
+    """The power levels of a room: who has which, and what needs which.
+
+    Only the service account, as the room's creator, may invite, remove and change what the school has set.
+
+    Spec: client-server-api#mroompower_levels
+    """
+    kind = KINDS[roll.kind]
+    events = {
+        event_type: min(kind.powers.get(standing, 0) for standing in standings)
+        for event_type, action in STATE_ACTIONS.items()
+        if (standings := [s for s, actions in kind.rights.items() if action in actions])
+    }
+    return {
+        "users": dict(sorted(roll.powers.items())),
+        "users_default": 0,
+        "events_default": kind.posting,
+        "state_default": NOBODY,
+        "events": {**events, "m.room.tombstone": NOBODY + 50},
+        "invite": NOBODY,
+        "kick": NOBODY,
+        "ban": NOBODY,
+        "redact": 50,
+        "notifications": {"room": 50},
+    }
+
+
+def build_drafts(roll: Roll, head: Head, service: UserID, display_name: Callable[[UserID], str]) -> Iterator[Draft]:
+    """The events that make a room agree with its roll: powers first, then who goes, then who comes.
+
+    Somebody who may be there without being put there stays or stays away as it pleases them.
+    """
+    levels = build_power_levels(roll)
+    held = head.find(("m.room.power_levels", ""))
+    if held is None or held.content != levels:
+        yield Draft(type="m.room.power_levels", sender=service, state_key="", content=levels)
+    members = {
+        UserID(key[1]): event.event.membership
+        for key, event in head.state.items()
+        if key[0] == "m.room.member" and key[1] != service
+    }
+    for user_id, membership in members.items():
+        gone = membership == "leave" or (user_id in roll.allowed and membership != "ban")
+        if not gone:
+            yield _member(service, user_id, {"membership": "leave"})
+    restricted = KINDS[roll.kind].join_rule == "restricted"
+    for user_id in sorted(roll.enrolled):
+        if members.get(user_id) != "join":
+            yield from _admission(user_id, display_name(user_id), service, restricted=restricted)
+
+
+def _admission(user_id: UserID, name: str, service: UserID, *, restricted: bool) -> Iterator[Draft]:
+    """Somebody's coming in: one event where the room lets us vouch for them, else an invitation before it.
+
+    Spec: client-server-api#restricted-rooms
+    """
+    content = {"membership": "join", "displayname": name}
+    if restricted:
+        content["join_authorised_via_users_server"] = service
+    else:
+        yield _member(service, user_id, {"membership": "invite", "displayname": name})
+    yield _member(user_id, user_id, content)
+
+
+def _member(sender: UserID, user_id: UserID, content: Mapping[str, object]) -> Draft:
+    return Draft(type="m.room.member", sender=sender, state_key=user_id, content=content)
+
+
+_DIRECT: Final = frozenset({Kind.DIRECT, Kind.DIRECT_PUPIL})
+
+
+def tidy_direct_rooms(school: School, grants: Grants, pen: Pen) -> School:
+    """Close the direct rooms of people who may no longer write to each other, and replace supervisors who have gone.
+
+    School: row 49, decided 4
+    """
+    for room in school.rooms.values():
+        if room.kind not in _DIRECT or room.closed_ms is not None:
+            continue
+        owner, peer = UserID(room.owner), UserID(room.peer)
+        contacts = find_contacts(owner, grants.get(owner, ()), peer, grants.get(peer, ()))
+        supervisor = UserID(room.supervisor) if room.supervisor else None
+        if supervisor is not None and not _may_supervise(supervisor, grants):
+            supervisor = find_supervisor(grants, owner, peer)
+        supervised = Contact.WRITE in contacts or (Contact.WRITE_SUPERVISED in contacts and supervisor is not None)
+        if not supervised:
+            school = close_rooms(school, [room], pen)
+        elif supervisor is not None and supervisor != room.supervisor:
+            school = add_room(school, replace(room, supervisor=supervisor))
+    return school
+
+
+def find_supervisor(grants: Grants, *pair: UserID) -> UserID | None:
+    """Who of the school sits in on a teacher's and a pupil's direct room: an administrator, the two themselves apart."""
+    able = (user_id for user_id in grants if user_id not in pair and _may_supervise(user_id, grants))
+    return min(able, default=None)
+
+
+def _may_supervise(user_id: UserID, grants: Grants) -> bool:
+    return any(grant.role is Role.ADMINISTRATOR for grant in grants.get(user_id, ()))

@@ -1,0 +1,157 @@
+"""One organisation as a value: its classes, people, roles and rooms.
+
+`deeds` makes one school out of another; `changes_between` says which records that touched, for storage; `grants_in`
+says what counts in it at a moment, for `rights`.
+
+School: rows 1-6, 17
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+from immutables import Map
+
+from federation.ids import RoomID, UserID
+from homeserver.policy import NotFound
+from homeserver.schools.rights import Grant, Kind, Place, Role
+from homeserver.storage.schools.ledger import Ledger
+from homeserver.storage.schools.organisations import Organisation, SchoolClass
+from homeserver.storage.schools.people import GrantRow, Person, RoleRecord
+from homeserver.storage.schools.rooms import SchoolRoom
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class School:
+    """An organisation's records by their ids: all that are current, and those that ended by the deed that made it."""
+
+    org: Organisation
+    classes: Map[str, SchoolClass]
+    people: Map[UserID, Person]
+    roles: Map[str, RoleRecord]
+    rooms: Map[RoomID, SchoolRoom]
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> Self:
+        """The school those records make; the organisation's own is among them."""
+        if ledger.org is None:
+            raise ValueError("a school needs its organisation")
+        return cls(
+            org=ledger.org,
+            classes=Map((entry.class_id, entry) for entry in ledger.classes),
+            people=Map((entry.user_id, entry) for entry in ledger.people),
+            roles=Map((entry.role_id, entry) for entry in ledger.roles),
+            rooms=Map((entry.room_id, entry) for entry in ledger.rooms),
+        )
+
+    def current_roles(self) -> Iterator[RoleRecord]:
+        """The roles that have not ended, verified or not."""
+        return (role for role in self.roles.values() if role.ended_ms is None)
+
+    def roles_of(self, user_id: UserID) -> list[RoleRecord]:
+        """The current roles of a person, verified or not."""
+        return [role for role in self.current_roles() if role.user_id == user_id]
+
+    def load_person(self, user_id: UserID) -> Person:
+        """Somebody of this school.
+
+        Raises: NotFound.
+        """
+        person = self.people.get(user_id)
+        if person is None:
+            raise NotFound("There is no such person")
+        return person
+
+    def load_class(self, class_id: str) -> SchoolClass:
+        """A class of this school that has not left.
+
+        Raises: NotFound.
+        """
+        school_class = self.classes.get(class_id)
+        if school_class is None or school_class.closed_ms is not None:
+            raise NotFound("There is no such class")
+        return school_class
+
+    def find_class(self, grade: int, letter: str) -> SchoolClass | None:
+        """The class of that title, of the latest year; None when there is none, or it has left."""
+        named = [
+            entry
+            for entry in self.classes.values()
+            if (entry.grade, entry.letter) == (grade, letter) and entry.closed_ms is None
+        ]
+        return max(named, key=lambda entry: entry.year, default=None)
+
+    def display_name(self, user_id: UserID) -> str:
+        """How the school shows a person: pupils without their patronymic. School: row 27"""
+        person = self.people[user_id]
+        if any(role.role == Role.PUPIL for role in self.roles_of(user_id)):
+            return f"{person.family} {person.given}"
+        return person.name
+
+
+def place_of(room: SchoolRoom) -> Place:
+    """The place that a school's room is."""
+    return Place(
+        kind=Kind(room.kind),
+        org_id=room.org_id,
+        class_id=room.class_id or None,
+        owners=frozenset(UserID(person) for person in (room.owner, room.peer) if person),
+        supervisor=UserID(room.supervisor) if room.supervisor else None,
+    )
+
+
+def build_grant(row: GrantRow) -> Grant:
+    """The grant that a current, verified role gives until it expires."""
+    return Grant(
+        role=Role(row.role),
+        org_id=row.org_id,
+        class_id=row.class_id or None,
+        child=UserID(row.child_id) if row.child_id else None,
+        chats=row.pupil_chats_from is not None and row.grade >= row.pupil_chats_from,
+    )
+
+
+def grants_in(school: School, now_ms: int) -> dict[UserID, tuple[Grant, ...]]:
+    """What counts for each person of a school at that moment; people for whom nothing does are left out.
+
+    The same as `storage.schools.people.load_grants` says of one person.
+    """
+    class_of = {role.user_id: role.class_id for role in school.current_roles() if role.role == Role.PUPIL}
+    found: dict[UserID, tuple[Grant, ...]] = {}
+    for role in school.current_roles():
+        if role.verified_until_ms is None or role.verified_until_ms <= now_ms:
+            continue
+        class_id = class_of.get(UserID(role.child_id)) if role.child_id else role.class_id
+        if class_id is None:
+            continue
+        school_class = school.classes.get(class_id)
+        row = GrantRow(
+            role=role.role,
+            org_id=role.org_id,
+            class_id=class_id,
+            child_id=role.child_id,
+            until_ms=role.verified_until_ms,
+            grade=school_class.grade if school_class else 0,
+            pupil_chats_from=school.org.pupil_chats_from,
+        )
+        found[role.user_id] = (*found.get(role.user_id, ()), build_grant(row))
+    return found
+
+
+def changes_between(before: School | None, after: School) -> Ledger:
+    """The records of `after` that are new or other than before."""
+    if before is None:
+        return Ledger(
+            org=after.org,
+            classes=list(after.classes.values()),
+            people=list(after.people.values()),
+            roles=list(after.roles.values()),
+            rooms=list(after.rooms.values()),
+        )
+    return Ledger(
+        org=None if after.org is before.org else after.org,
+        classes=[c for c in after.classes.values() if before.classes.get(c.class_id) is not c],
+        people=[p for p in after.people.values() if before.people.get(p.user_id) is not p],
+        roles=[r for r in after.roles.values() if before.roles.get(r.role_id) is not r],
+        rooms=[r for r in after.rooms.values() if before.rooms.get(r.room_id) is not r],
+    )
