@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 
 from federation.auth import auth_types, check_auth, check_auth_events
+from federation.auth.numbers import rule_numbers
 from federation.ed25519 import SigningKey
+from federation.errors import Refused
 from federation.event import Event, EventFields, seal_event
 from federation.hashes import reference_hash
 from federation.ids import EventID, RoomID, ServerName, StateKey, UserID, server_of
@@ -28,6 +30,11 @@ POWER_LEVELS: StateKey = ("m.room.power_levels", "")
 JOIN_RULES: StateKey = ("m.room.join_rules", "")
 
 START_MS = 1_700_000_000_000
+
+
+def versions(first: int = 1, last: int = 12) -> list[str]:
+    """The names of the room versions from `first` to `last`, for parametrizing tests of what spans them."""
+    return [str(number) for number in range(first, last + 1)]
 
 
 @cache
@@ -136,6 +143,15 @@ class RoomFactory:
         create = event if self.head is None else self.create
         check_auth_events(event, [self.events[event_id] for event_id in event.auth_events], create=create)
         check_auth(event, self.state(after).get, create=None if self.head is None else create)
+
+    def rule_against(self, event: Event, after: Event | Sequence[Event] | None = None) -> str | None:
+        """The name, as in `federation.auth.numbers`, of the rule that refuses the event; None when it is allowed."""
+        try:
+            self.check(event, after)
+        except Refused as refusal:
+            names = {f"auth {number}": name for name, number in rule_numbers(self.version).items()}
+            return names[refusal.rule]
+        return None
 
     def append(self, event: Event, after: Event | Sequence[Event] | None = None) -> Event:
         """Take an event into the history, allowed or not; it becomes the head."""
