@@ -97,7 +97,7 @@ Reply: TypeAlias = Answer | Struct | Mapping[str, Any] | bytes
 Endpoint: TypeAlias = Callable[[Call], Coroutine[Any, Any, Reply]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Route:
     """The declaration of one endpoint.
 
