@@ -19,6 +19,14 @@ class EventAdded:
     event: RoomEvent
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateRewritten:
+    """A room's current state became another than the events of its timeline make it: forks of its history met."""
+
+    position: int
+    room_id: RoomID
+
+
 UserPart: TypeAlias = Literal[
     "account_data", "to_device", "push_rules", "device_lists", "one_time_keys", "memberships", "profile"
 ]
@@ -36,13 +44,17 @@ class UserDataChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptMoved:
-    """A person read a room up to an event; a private receipt (`m.read.private`) is for that person's eyes only."""
+    """A person read a room up to an event; a private receipt (`m.read.private`) is for that person's eyes only.
+
+    `upto` is the event's own stream position, None while the event is not known here.
+    """
 
     position: int
     room_id: RoomID
     user_id: UserID
     kind: Literal["m.read", "m.read.private"]
     event_id: EventID
+    upto: int | None
     thread_id: str | None
     at_ms: int
 
@@ -57,3 +69,12 @@ class SessionsEnded:
     position: int
     user_id: UserID
     device_id: DeviceID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchoolChanged:
+    """What is known of these people's roles and of what these rooms are for holds no longer: look it up again."""
+
+    position: int
+    people: frozenset[UserID]
+    rooms: frozenset[RoomID]
