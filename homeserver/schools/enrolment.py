@@ -174,7 +174,7 @@ def tidy_direct_rooms(school: School, grants: Grants, pen: Pen) -> School:
 
 
 def find_supervisor(grants: Grants, *pair: UserID) -> UserID | None:
-    """Who of the school sits in on a teacher's and a pupil's direct room: an administrator, the two themselves apart."""
+    """Who sits in on a teacher's and a pupil's direct room: an administrator who is none of the two."""
     able = (user_id for user_id in grants if user_id not in pair and _may_supervise(user_id, grants))
     return min(able, default=None)
 

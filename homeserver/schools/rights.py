@@ -57,6 +57,7 @@ class Action(StrEnum):
 
     ENTER = "enter"
     POST = "post"
+    RETRACT = "retract"  # redact what one wrote oneself
     MODERATE = "moderate"  # redact what others wrote
     DESCRIBE = "describe"  # topic and avatar
     PIN = "pin"
@@ -137,9 +138,9 @@ class RoomKind:
 
 _A, _E, _T, _P, _C = Standing.ADMINISTRATOR, Standing.EDITOR, Standing.TEACHER, Standing.PARENT, Standing.PUPIL
 _READ = frozenset({Action.ENTER})
-_TALK = _READ | {Action.POST}
+_TALK = _READ | {Action.POST, Action.RETRACT}
 _LEAD = _TALK | {Action.MODERATE, Action.DESCRIBE, Action.PIN}
-_OWN = _TALK | {Action.LEAVE}
+_PAIR = _READ | {Action.POST, Action.LEAVE}
 NOBODY = 100
 """A level that no person has: only the service account, which created the room, is above it."""
 
@@ -191,14 +192,14 @@ KINDS: Mapping[Kind, RoomKind] = {
         join_rule="invite",
     ),
     Kind.DIRECT: RoomKind(
-        rights={Standing.OWNER: _OWN | {Action.ENCRYPT}},
+        rights={Standing.OWNER: _PAIR | {Action.RETRACT, Action.ENCRYPT}},
         enrolled=frozenset({Standing.OWNER}),
         powers={},
         posting=0,
         join_rule="invite",
     ),
     Kind.DIRECT_PUPIL: RoomKind(
-        rights={Standing.OWNER: _OWN, Standing.SUPERVISOR: _TALK | {Action.MODERATE}},
+        rights={Standing.OWNER: _PAIR, Standing.SUPERVISOR: _TALK | {Action.MODERATE}},
         enrolled=frozenset({Standing.OWNER, Standing.SUPERVISOR}),
         powers={Standing.SUPERVISOR: 50},
         posting=0,

@@ -1,0 +1,98 @@
+"""What the gate must know of people and rooms, kept in memory and dropped when a commit changes it."""
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from federation.ids import RoomID, UserID
+from homeserver.schools.rights import Grant, Place
+from homeserver.schools.school import build_grant, place_of
+from homeserver.storage.changes import SchoolChanged
+from homeserver.storage.database import Change, Database, Txn
+from homeserver.storage.schools.people import load_grants
+from homeserver.storage.schools.rooms import find_school_room
+
+MOST_KEPT: Final = 200_000
+"""How many people and how many rooms are kept; the one learned of the longest ago goes first."""
+_TRIES: Final = 8
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """The grants of a person with the time each of them ends; `first_end_ms` is the earliest."""
+
+    grants: tuple[Grant, ...]
+    ends_ms: tuple[int, ...]
+    first_end_ms: int
+
+    def at(self, now_ms: int) -> tuple[Grant, ...]:
+        """The grants that count at that time. School: decided 2"""
+        if now_ms < self.first_end_ms:
+            return self.grants
+        return tuple(grant for grant, end in zip(self.grants, self.ends_ms, strict=True) if now_ms < end)
+
+
+class Facts:
+    """The grants of people and the places of rooms.
+
+    The composition root hands `heed` the changes of each commit, as `Database.on_commit` brings them; nothing that was
+    read before a change and may be older than it is kept or given out.
+    """
+
+    def __init__(self, database: Database, now_ms: Callable[[], int]) -> None:
+        self._database = database
+        self._now_ms = now_ms
+        self._people: dict[UserID, Holding] = {}
+        self._places: dict[RoomID, Place | None] = {}
+        self._changes = 0
+
+    async def grants(self, user_id: UserID) -> tuple[Grant, ...]:
+        """What counts for that person now; nothing for one whom no school knows."""
+        holding = self._people.get(user_id)
+        if holding is None:
+            holding = await self._learn(self._people, user_id, _load_holding)
+        return holding.at(self._now_ms())
+
+    async def place(self, room_id: RoomID) -> Place | None:
+        """What that room is for; None when it is no school's, or closed."""
+        if room_id in self._places:
+            return self._places[room_id]
+        return await self._learn(self._places, room_id, _find_place)
+
+    def heed(self, changes: Iterable[Change]) -> None:
+        """Forget what a commit has changed."""
+        for change in changes:
+            if isinstance(change, SchoolChanged):
+                self._changes += 1
+                for user_id in change.people:
+                    self._people.pop(user_id, None)
+                for room_id in change.rooms:
+                    self._places.pop(room_id, None)
+
+    async def _learn(self, kept: dict[K, V], key: K, load: Callable[[Txn, K], V]) -> V:
+        for _ in range(_TRIES):
+            changes = self._changes
+            found = await self._database.read(load, key)
+            if changes == self._changes:  # else it may be older than what was just forgotten
+                if len(kept) >= MOST_KEPT:
+                    del kept[next(iter(kept))]
+                kept[key] = found
+                break
+        return found
+
+
+def _load_holding(txn: Txn, user_id: UserID) -> Holding:
+    rows = load_grants(txn, user_id)
+    return Holding(
+        grants=tuple(build_grant(row) for row in rows),
+        ends_ms=tuple(row.until_ms for row in rows),
+        first_end_ms=min((row.until_ms for row in rows), default=2**62),
+    )
+
+
+def _find_place(txn: Txn, room_id: RoomID) -> Place | None:
+    room = find_school_room(txn, room_id)
+    return None if room is None or room.closed_ms is not None else place_of(room)

@@ -1,0 +1,232 @@
+"""The school's policy: finds the facts about an act and asks `rights`. What has no judge here is refused.
+
+A stranger in a place, whether from another class, another school or nobody at all, gets the one refusal `Hidden`;
+who belongs there and may not do something is told why.
+
+School: rows 1-5, 25, 41, 49, 51
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from federation.errors import Refused
+from federation.ids import ServerName, UserID
+from homeserver import policy
+from homeserver.policy import Act, Hidden, RoomAct
+from homeserver.schools.facts import Facts
+from homeserver.schools.rights import (
+    Action,
+    Contact,
+    Grant,
+    Place,
+    Role,
+    Standing,
+    find_contacts,
+    find_standing,
+    may,
+    may_encrypt,
+    may_set_state,
+)
+
+_STAFF: Final = frozenset({Role.ADMINISTRATOR, Role.TEACHER})
+
+
+class NotAllowed(Refused):
+    """Somebody who belongs there may not do this; the reason is for them to read."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("school", why)
+
+
+def service_account(server_name: ServerName) -> UserID:
+    """The account that founds the school's rooms and is above everybody in them; nobody signs in to it."""
+    return UserID(f"@_parta:{server_name}")
+
+
+class Gate:
+    """The `Policy` of a region of schools."""
+
+    def __init__(self, facts: Facts, service: UserID) -> None:
+        self._facts = facts
+        self._service = service
+
+    async def check(self, act: Act, /) -> None:
+        """Let the act pass if the tables of `rights` allow it; reads nothing when the facts are in memory.
+
+        Raises: Refused: Hidden to strangers, NotAllowed to those who belong.
+        """
+        if act.by is None:
+            raise Hidden
+        if act.by == self._service:
+            if isinstance(act, policy.LogIn):
+                raise Hidden
+            return
+        grants = await self._facts.grants(act.by)
+        if isinstance(act, RoomAct):
+            await self._check_in_room(act, act.by, grants)
+        elif isinstance(act, policy.SeeMedia):
+            await self._check_media(act, act.by, grants)
+        elif isinstance(act, policy.CreateRoom):
+            await self._check_creation(act, act.by, grants)
+        elif type(act) in _CONTACTS:
+            await self._check_contact(act, act.by, grants)
+        else:
+            _ALONE.get(type(act), _refuse)(act, grants)
+
+    async def _check_in_room(self, act: RoomAct, by: UserID, grants: tuple[Grant, ...]) -> None:
+        place = await self._facts.place(act.room.room_id)
+        standing = None if place is None else find_standing(by, grants, place)
+        if place is None or standing is None or not may(standing, Action.ENTER, place.kind):
+            if isinstance(act, policy.Leave) and act.room.membership(by) in {"join", "invite", "knock"}:
+                return
+            raise Hidden
+        _IN_ROOM.get(type(act), _refuse_in_room)(act, standing, place)
+
+    async def _check_contact(self, act: Any, by: UserID, grants: tuple[Grant, ...]) -> None:
+        others = grants if act.person == by else await self._facts.grants(act.person)
+        if _CONTACTS[type(act)] not in find_contacts(by, grants, act.person, others):
+            raise Hidden
+
+    async def _check_media(self, act: policy.SeeMedia, by: UserID, grants: tuple[Grant, ...]) -> None:
+        if grants and act.uploader == by:
+            return
+        for room_id in act.rooms:
+            place = await self._facts.place(room_id)
+            if place is not None and may(find_standing(by, grants, place), Action.ENTER, place.kind):
+                return
+        for person in act.avatar_of:
+            if Contact.SEE in find_contacts(by, grants, person, await self._facts.grants(person)):
+                return
+        raise Hidden
+
+    async def _check_creation(self, act: policy.CreateRoom, by: UserID, grants: tuple[Grant, ...]) -> None:
+        if not grants:
+            raise Hidden
+        _check_direct(act, by)
+        person = act.invite[0]
+        others = await self._facts.grants(person)
+        contacts = find_contacts(by, grants, person, others)
+        if not contacts & {Contact.WRITE, Contact.WRITE_SUPERVISED}:
+            raise Hidden
+        if act.initial_state and Role.PUPIL in {grant.role for grant in (*grants, *others)}:
+            raise NotAllowed("A direct room with a pupil in it is not encrypted")
+
+
+def _check_direct(act: policy.CreateRoom, by: UserID) -> None:
+    """Refuse what is not a plain direct room of two.
+
+    Nobody becomes its creator: `trusted_private_chat` and `additional_creators` would make one who can never be
+    demoted.
+
+    School: rows 2, 3, 49
+    """
+    if act.preset not in {None, "private_chat"} or act.published:
+        raise NotAllowed("Rooms are private_chat: nobody becomes creator beside the school, and nothing is public")
+    if len(act.invite) != 1 or act.invite_3pid or act.invite[0] == by:
+        raise NotAllowed("People begin rooms for two: invite exactly one other person")
+    if act.creation_content and dict(act.creation_content) != {"m.federate": False}:
+        raise NotAllowed("What is in the create event is the school's to say")
+    if act.power_levels or act.alias or act.name or act.topic or act.version not in {None, "12"}:
+        raise NotAllowed("A room for two has no name, alias or power levels of its own")
+    if any((kind, key) != ("m.room.encryption", "") for kind, key, _ in act.initial_state):
+        raise NotAllowed("The state of a room is the school's to set")
+
+
+def _refuse(act: Act, grants: tuple[Grant, ...]) -> None:
+    raise Hidden
+
+
+def _refuse_in_room(act: RoomAct, standing: Standing, place: Place) -> None:
+    raise NotAllowed("Who is in a school's room, and how it works, is for the school to say")
+
+
+def _pass_in_room(act: RoomAct, standing: Standing, place: Place) -> None:
+    pass
+
+
+def _check_leave(act: RoomAct, standing: Standing, place: Place) -> None:
+    if not may(standing, Action.LEAVE, place.kind):
+        raise NotAllowed("This room goes with the class or the school; nobody leaves it alone")
+
+
+def _check_state(act: policy.SetState, standing: Standing, place: Place) -> None:
+    if act.state_key or not may_set_state(standing, act.type, place.kind):
+        raise NotAllowed(f"{act.type} is not yours to set in this room")
+
+
+def _check_send(act: policy.SendEvent, standing: Standing, place: Place) -> None:
+    """Refuse what is not a message of somebody who may speak there: an edit or a reaction speaks, too.
+
+    School: row 51, decided 1
+    """
+    if not may(standing, Action.POST, place.kind):
+        raise NotAllowed("Only some may write in this room")
+    if act.type == "m.room.encrypted" and not may_encrypt(place.kind):
+        raise NotAllowed("This room is not encrypted: the school must be able to read it")
+    if act.type == "m.room.redaction" or act.type.startswith("org.parta."):
+        raise NotAllowed(f"{act.type} is not sent like a message")
+
+
+def _check_redaction(act: policy.Redact, standing: Standing, place: Place) -> None:
+    own = act.target is not None and act.target.sender == act.by
+    if not may(standing, Action.RETRACT if own else Action.MODERATE, place.kind):
+        raise NotAllowed("This is not yours to redact")
+    if act.target is not None and act.target.is_state:
+        raise NotAllowed("The state of a room is the school's to set")
+
+
+def _check_ephemeral(act: policy.Ephemeral, standing: Standing, place: Place) -> None:
+    if act.type == "m.typing" and not may(standing, Action.POST, place.kind):
+        raise NotAllowed("Only some may write in this room")
+
+
+def _check_profile(act: policy.SetProfile, grants: tuple[Grant, ...]) -> None:
+    """Names are the school's; a picture is for staff to choose, who answer for it. School: rows 27, 42, 44"""
+    if act.person != act.by:
+        raise Hidden
+    if act.field != "avatar_url" or not any(grant.role in _STAFF for grant in grants):
+        raise NotAllowed("The school keeps this part of the profile")
+
+
+def _check_belongs(act: Act, grants: tuple[Grant, ...]) -> None:
+    if not grants:
+        raise Hidden
+
+
+def _pass_alone(act: Act, grants: tuple[Grant, ...]) -> None:
+    pass
+
+
+def _check_account(act: Act, grants: tuple[Grant, ...]) -> None:
+    raise NotAllowed("The account is the school's to close: ask the office")
+
+
+_RoomJudge: TypeAlias = Callable[[Any, Standing, Place], None]
+_Judge: TypeAlias = Callable[[Any, tuple[Grant, ...]], None]
+
+_IN_ROOM: Mapping[type[Act], _RoomJudge] = {
+    policy.SeeRoom: _pass_in_room,
+    policy.Join: _pass_in_room,
+    policy.Leave: _check_leave,
+    policy.SetState: _check_state,
+    policy.SendEvent: _check_send,
+    policy.Redact: _check_redaction,
+    policy.Ephemeral: _check_ephemeral,
+}
+"""What those who belong in a place may do there; Invite, Knock, Expel, UpgradeRoom, PublishRoom and SetAlias: nobody."""
+
+_CONTACTS: Mapping[type[Act], Contact] = {
+    policy.FindPerson: Contact.FIND,
+    policy.SeeProfile: Contact.SEE,
+    policy.SeePresence: Contact.PRESENCE,
+    policy.QueryKeys: Contact.DEVICES,
+    policy.SendToDevice: Contact.DEVICES,
+}
+
+_ALONE: Mapping[type[Act], _Judge] = {
+    policy.SetProfile: _check_profile,
+    policy.SetPresence: _check_belongs,
+    policy.UploadMedia: _check_belongs,
+    policy.LogIn: _pass_alone,
+    policy.CloseAccount: _check_account,
+}
