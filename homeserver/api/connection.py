@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
 from time import perf_counter
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from twisted.internet import interfaces
 from twisted.internet.defer import Deferred
@@ -23,6 +23,9 @@ from zope.interface import implementer
 
 from homeserver.api.errors import MatrixError, TooLarge
 from homeserver.api.route import Answer, Match
+
+if TYPE_CHECKING:
+    from homeserver.accounts.sessions import Session
 
 IDLE_S = 60.0
 """How long a connection may be without a complete request head."""
@@ -396,7 +399,7 @@ def _ignore(data: bytes) -> None:
     """A refused body goes nowhere."""
 
 
-class EdgeFactory(ServerFactory):
+class EdgeFactory(ServerFactory[EdgeChannel]):
     """Makes the connections of one listener and knows those that are open."""
 
     noisy = False

@@ -27,6 +27,7 @@ from homeserver.api.limits import RateLimits, address_key
 from homeserver.api.metrics import Metrics, RouteCount
 from homeserver.api.query import Query
 from homeserver.api.route import Answer, Call, FileBody, Reply, Route, Router
+from homeserver.api.standing import check_standing
 from homeserver.logs import request_id
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class Edge:
                 if session is None:
                     raise UnknownToken
                 request.who = session.user_id
-                _check_session(session, route)
+                check_standing(session, route)
             elif route.auth != "optional":
                 raise MissingToken
         if route.rate is not None:
@@ -226,15 +227,3 @@ def _open(part: FileBody) -> BinaryIO:
     file = part.path.open("rb")
     file.seek(part.start)
     return file
-
-
-def _check_session(session: "Session", route: Route) -> None:
-    """Refuse a session that is not for this route.
-
-    Raises:
-        MatrixError: a guest where guests are not let in, or anybody else where operators are.
-    """
-    if session.kind == "guest" and not route.guests:
-        raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests may not do this")
-    if route.auth == "admin" and not session.admin:
-        raise MatrixError(403, "M_FORBIDDEN", "This is for operators")

@@ -1,7 +1,7 @@
 """What goes wrong, as Matrix says it: the one table from exceptions to status and errcode.
 
 Domain code raises its own exceptions; only here do they get a status. What is not in the table is our own bug: the
-connection logs it once and answers :data:`OUR_FAULT`.
+edge logs it once and answers M_UNKNOWN.
 
 Spec: client-server-api#standard-error-response
 """
@@ -9,7 +9,9 @@ Spec: client-server-api#standard-error-response
 from collections.abc import Callable, Mapping
 
 from federation.errors import BadIdentifier, BadJSON, Refused, RemoteFault
+from homeserver.accounts.passwords import PasswordsBusy
 from homeserver.policy import Conflict, Invalid, NotFound
+from homeserver.storage.faults import StorageUnavailable
 
 
 class MatrixError(Exception):
@@ -108,9 +110,7 @@ class UnknownToken(MatrixError):  # noqa: N818 - says what is wrong
         super().__init__(401, "M_UNKNOWN_TOKEN", "Unknown access token", {"soft_logout": soft_logout})
 
 
-OUR_FAULT = MatrixError(500, "M_UNKNOWN", "Internal server error")
-"""The answer to every bug of ours; never raised."""
-
+_BUSY_MS = 5000
 _BAD_REQUEST_CONFLICTS = frozenset({"M_ROOM_IN_USE", "M_USER_IN_USE"})
 
 
@@ -127,6 +127,10 @@ _TABLE: dict[type[BaseException], Callable[..., MatrixError]] = {
     Invalid: lambda fault: MatrixError(400, fault.errcode, fault.why),
     BadIdentifier: lambda fault: BadParam(str(fault)),
     BadJSON: lambda fault: MatrixError(400, "M_BAD_JSON", str(fault)),
+    PasswordsBusy: lambda fault: RateLimited(_BUSY_MS),
+    StorageUnavailable: lambda fault: MatrixError(
+        500, "M_UNKNOWN", "Storage is unavailable", headers={"Retry-After": str(_BUSY_MS // 1000)}
+    ),
     RemoteFault: lambda fault: MatrixError(502, "M_UNKNOWN", f"The other server is at fault: {fault}"),
 }
 

@@ -103,8 +103,7 @@ class Route:
 
     `path` has its parameters in braces, one to a segment. `rate` is a class of `limits.RATES`, None for unlimited.
     `body` is the type the JSON body must have, None if no body is read; with `body_optional` an empty one counts as
-    ``{}``. A `streaming` route gets its body as a file. No body may be longer than `body_limit` bytes. Guests are let
-    in where `guests` says so.
+    ``{}``. A `streaming` route gets its body as a file. No body may be longer than `body_limit` bytes.
     """
 
     method: str
@@ -117,7 +116,6 @@ class Route:
     body_optional: bool = False
     body_limit: int = JSON_LIMIT
     streaming: bool = False
-    guests: bool = False
 
 
 class Match(NamedTuple):
