@@ -2,14 +2,32 @@
 
 `RoomEvent` is what rooms, sync and push pass around. It is made once when an event is sealed or received, and is then
 the same object in the room's state, in its recent events and in the changes that a commit tells.
+
+The place of an event in its room is the pair (depth, stream); what has no stream position is in no timeline.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from typing import Final, NamedTuple, TypeAlias
 
-from federation.event import Event, encode_client_event
+import msgspec
+
+from federation.event import Event, encode_client_event, revive_event
 from federation.ids import DeviceID, EventID, UserID
+from homeserver.storage.database import Insert, Row, Txn
+from homeserver.storage.rooms import RoomRecord
+
+Place: TypeAlias = tuple[int, int]
+"""Where an event is in its room: (depth, stream)."""
+
+
+class Standing(IntEnum):
+    """What became of an event when it was judged."""
+
+    ACCEPTED = 0
+    SOFT_FAILED = 1
+    REJECTED = 2
+    OUTLIER = 3
 
 
 class Origin(NamedTuple):
@@ -20,22 +38,22 @@ class Origin(NamedTuple):
     txn_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Replaced:
-    """The state event that another one replaced, as far as `unsigned` tells of it."""
+    """The state event that another one replaced, as far as `unsigned` tells of it; `content` is JSON."""
 
-    event_id: EventID
-    nid: int
-    stream: int
-    group: int
-    sender: UserID
-    content: Mapping[str, object]
+    __slots__ = ("content", "event_id", "group", "nid", "sender", "stream")
+
+    def __init__(self, event_id: EventID, place: tuple[int, int, int], sender: UserID, content: bytes) -> None:
+        self.event_id = event_id
+        self.nid, self.stream, self.group = place
+        self.sender = sender
+        self.content = content
 
 
 class RoomEvent:
     """An event in its room, in memory.
 
-    `stream` is 0 until the commit and negative when backfilled; `group` is the state group after the event. `event` and
+    `stream` is 0 until it is written, negative when backfilled; `group` is the state group after the event. `event` and
     `client` (the client form with `room_id` and without `unsigned`) are replaced when the event is redacted;
     `redacted_because` is then the redaction in client form. Nothing else of it ever changes.
     """
@@ -67,12 +85,20 @@ class RoomEvent:
         self.redacted_because: bytes | None = None
         self._client: bytes | None = None
 
+    def __repr__(self) -> str:
+        return f"<RoomEvent {self.stream} {self.event!r}>"
+
     @property
     def client(self) -> bytes:
         """The event as clients get it, with `room_id` and without `unsigned`: a JSON object, encoded once."""
         if self._client is None:
             self._client = encode_client_event(self.event)
         return self._client
+
+    @property
+    def place(self) -> Place:
+        """Where it is in its room."""
+        return self.event.depth, self.stream
 
     @property
     def replaces(self) -> EventID | None:
@@ -84,3 +110,149 @@ class RoomEvent:
         self.event = event
         self._client = None
         self.redacted_because = because
+
+    def as_replaced(self) -> Replaced:
+        """What an event that replaces this one tells of it."""
+        content = msgspec.json.encode(self.event.content)
+        return Replaced(self.event_id, (self.nid, self.stream, self.group), self.event.sender, content)
+
+
+_EVENT: Final = Insert(
+    "INSERT INTO events (nid, event_id, room_nid, stream, depth, type, state_key, sender, membership, origin_server_ts,"
+    " group_nid, replaces_nid, redacts, device_id, txn_id, standing, json)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+_PLAIN: Final = (
+    "SELECT e.nid, e.event_id, e.stream, e.group_nid, e.sender, e.device_id, e.txn_id, e.json, r.event_id, r.json,"
+    " NULL, NULL, NULL, NULL, NULL, NULL FROM events e LEFT JOIN events r ON r.nid = e.redacted_by"
+)
+_WHOLE: Final = (
+    "SELECT e.nid, e.event_id, e.stream, e.group_nid, e.sender, e.device_id, e.txn_id, e.json, r.event_id, r.json,"
+    " p.event_id, p.nid, p.stream, p.group_nid, p.sender, p.json FROM events e"
+    " LEFT JOIN events r ON r.nid = e.redacted_by LEFT JOIN events p ON p.nid = e.replaces_nid"
+)
+"""The columns that `read_event` reads; `_PLAIN` leaves out what the event replaced."""
+
+
+class _OnlyContent(msgspec.Struct):
+    content: msgspec.Raw
+
+
+_content_decoder: Final = msgspec.json.Decoder(_OnlyContent)
+
+
+def append_event(txn: Txn, held: RoomEvent, stream: int | None, standing: Standing = Standing.ACCEPTED) -> None:
+    """Record an event at a stream position, or outside the timeline."""
+    event = held.event
+    origin = held.origin
+    txn.append(
+        _EVENT,
+        (
+            held.nid,
+            event.event_id,
+            held.room_nid,
+            stream,
+            event.depth,
+            event.type,
+            event.state_key,
+            event.sender,
+            event.membership,
+            event.origin_server_ts,
+            held.group,
+            held.replaced.nid if held.replaced else None,
+            event.redacts,
+            origin.device_id if origin else None,
+            origin.txn_id if origin else None,
+            standing.value,
+            event.raw,
+        ),
+    )
+
+
+def set_redacted(txn: Txn, nid: int, raw: bytes, by_nid: int) -> None:
+    """Overwrite an event by what its redaction leaves of it."""
+    txn.run("UPDATE events SET json = ?, redacted_by = ? WHERE nid = ? AND redacted_by IS NULL", (raw, by_nid, nid))
+
+
+def read_event(room: RoomRecord, row: Row) -> RoomEvent:
+    """The event of a row of one of the queries here."""
+    nid, event_id, stream, group, sender, device_id, txn_id, raw, because_id, because, *previous = row
+    event = revive_event(room.version, raw, event_id=event_id, room_id=room.room_id)
+    origin = None if txn_id is None else Origin(sender, device_id, txn_id)
+    held = RoomEvent(event, nid=nid, room_nid=room.nid, group=group or 0, stream=stream or 0, origin=origin)
+    if because is not None:
+        redaction = revive_event(room.version, because, event_id=because_id, room_id=room.room_id)
+        held.redacted_because = encode_client_event(redaction)
+    if previous[0] is not None:
+        held.replaced = _read_replaced(previous)
+    return held
+
+
+def _read_replaced(row: Sequence[object]) -> Replaced:
+    event_id, nid, stream, group, sender, raw = row
+    content = bytes(_content_decoder.decode(raw).content)  # type: ignore[arg-type]  # columns of the join
+    return Replaced(event_id, (nid, stream or 0, group or 0), sender, content)  # type: ignore[arg-type]  # the same
+
+
+def load_events(txn: Txn, room: RoomRecord, nids: Iterable[int]) -> dict[int, RoomEvent]:
+    """The events of those ids, by id, without what they replaced."""
+    rows = txn.all_in(f"{_PLAIN} WHERE e.nid {{in}}", nids)
+    return {row[0]: read_event(room, row) for row in rows}
+
+
+def find_event(txn: Txn, room: RoomRecord, event_id: str) -> RoomEvent | None:
+    """The event of that ID, if it is in that room's timeline; anything may be asked."""
+    row = txn.one(f"{_WHOLE} WHERE e.event_id = ? AND e.room_nid = ? AND e.stream IS NOT NULL", (event_id, room.nid))
+    return None if row is None else read_event(room, row)
+
+
+def load_recent(txn: Txn, room: RoomRecord, most: int, *, after: int = 0, upto: int | None = None) -> list[RoomEvent]:
+    """The last events with a stream position above `after` and not above `upto`, at most so many, in stream order."""
+    end = (2**63 - 1) if upto is None else upto
+    rows = txn.all(
+        f"{_WHOLE} WHERE e.room_nid = ? AND e.stream > ? AND e.stream <= ? ORDER BY e.stream DESC LIMIT ?",
+        (room.nid, after, end, most),
+    )
+    return [read_event(room, row) for row in reversed(rows)]
+
+
+def load_page(txn: Txn, room: RoomRecord, start: Place, most: int, *, backwards: bool) -> list[RoomEvent]:
+    """Events from a place on, in the order of paging; `start` itself belongs to what lies before it."""
+    order, sign = ("DESC", "<=") if backwards else ("ASC", ">")
+    rows = txn.all(
+        f"{_WHOLE} WHERE e.room_nid = ? AND e.stream IS NOT NULL AND (e.depth, e.stream) {sign} (?, ?)"
+        f" ORDER BY e.depth {order}, e.stream {order} LIMIT ?",
+        (room.nid, *start, most),
+    )
+    return [read_event(room, row) for row in rows]
+
+
+def find_place(txn: Txn, room_nid: int, stream: int) -> Place | None:
+    """The place of the last event of a room not after a stream position; backfilled ones lie before all positions."""
+    row = txn.one(
+        "SELECT depth, stream FROM events WHERE room_nid = ? AND stream IS NOT NULL AND stream <= ?"
+        " ORDER BY stream DESC LIMIT 1",
+        (room_nid, stream),
+    )
+    return None if row is None else (row[0], row[1])
+
+
+class Sent(NamedTuple):
+    """A request of a device that made an event: enough to know it again."""
+
+    room_nid: int
+    type: str
+    redacts: str | None
+    txn_id: str
+    event_id: EventID
+
+
+def load_sent(txn: Txn, user_id: UserID, device_id: DeviceID | None, most: int) -> list[Sent]:
+    """What a device sent with transaction ids, the newest first."""
+    rows = txn.all(
+        "SELECT room_nid, type, redacts, txn_id, event_id FROM events"
+        " WHERE sender = ? AND device_id = ? AND txn_id IS NOT NULL ORDER BY nid DESC LIMIT ?",
+        (user_id, device_id or "", most),
+    )
+    return [Sent(*row) for row in rows]

@@ -1,0 +1,215 @@
+"""The live rooms: loaded when asked for, as many as memory allows, each of them once.
+
+Everything that changes a room goes through `commit`: events of one or several rooms, and other rows with them, in one
+unit of work.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from federation.ids import RoomID
+from federation.versions import RoomVersion
+from homeserver.rooms.listing import build_listing
+from homeserver.rooms.room import MOST_RECENT, Room, begin_room, revive_room
+from homeserver.rooms.seal import Draft, Seal
+from homeserver.rooms.writing import Addition, RoomDropped, Work, write_additions
+from homeserver.storage.database import Database, StorageUnavailable, Txn
+from homeserver.storage.directory import is_published
+from homeserver.storage.events import RoomEvent
+from homeserver.storage.rooms import find_room
+from homeserver.storage.state import load_present
+
+Changes: TypeAlias = Sequence[tuple[Room, Sequence[Draft]]]
+
+CAPACITY: Final = 50_000
+"""How many events of state and of recent history all live rooms may hold together, about 4 kilobytes each."""
+_TRIES: Final = 3
+
+
+def no_more(_room: Room) -> Sequence[Work]:
+    """Nothing else to write with a new room."""
+    return ()
+
+
+class Rooms:
+    """The live rooms. One that is held across an await may have been dropped; `commit` notices and loads it anew."""
+
+    def __init__(self, database: Database, seal: Seal, *, capacity: int = CAPACITY) -> None:
+        self._db = database
+        self.seal = seal
+        self._capacity = capacity
+        self._live: OrderedDict[RoomID, Room] = OrderedDict()
+        self._weights: dict[RoomID, int] = {}
+        self._weight = 0
+        self._dropped: dict[RoomID, Room] = {}
+        self._loading: dict[RoomID, list[Deferred[Room | None]]] = {}
+
+    def find(self, room_id: str) -> Room | None:
+        """The live room of that ID, if it is in memory."""
+        return self._live.get(RoomID(room_id))
+
+    async def load(self, room_id: str) -> Room | None:
+        """The live room of that ID, None if this server knows no such room; anything may be asked."""
+        room = self._live.get(RoomID(room_id))
+        if room is None:
+            return await self._load(RoomID(room_id))
+        self._live.move_to_end(room.room_id)
+        return room
+
+    async def append(self, room: Room, draft: Draft) -> RoomEvent:
+        """Send one event.
+
+        Raises: what `commit` raises.
+        """
+        ((held,),) = await self.commit([(room, [draft])])
+        return held
+
+    async def commit(self, changes: Changes, also: Sequence[Work] = ()) -> list[list[RoomEvent]]:
+        """Send events in one or several rooms, a room at most once, in one unit of work; `also` is done in the same.
+
+        It fires after the commit, when the rooms show it. All or nothing: if one event is refused, no room changes.
+
+        Raises: Refused, EventTooLarge or Invalid for an event that cannot be; what `also` raises; StorageUnavailable.
+        """
+        for _ in range(_TRIES):
+            try:
+                return await self._write(self._add(changes), also)
+            except RoomDropped:
+                changes = [(await self._load_again(room), drafts) for room, drafts in changes]
+        raise StorageUnavailable("storage unavailable: the room could not be written")
+
+    async def create(
+        self,
+        version: RoomVersion,
+        drafts: Sequence[Draft],
+        *,
+        kind: str | None = None,
+        published: bool = False,
+        also: Callable[[Room], Sequence[Work]] = no_more,
+    ) -> Room:
+        """A new room with these events, the first of which is its create event, in one unit of work.
+
+        Raises: as `commit`.
+        """
+        room, first = begin_room(self.seal, version, drafts[0], kind=kind)
+        addition = room.add(self.seal, drafts[1:])
+        addition.pendings = [first, *addition.pendings]
+        addition.record = room.record
+        room.published = published
+        self._renew_listing(room, addition)
+        await self._write([(room, addition)], also(room))
+        self._keep(room)
+        return room
+
+    # writing
+
+    def _add(self, changes: Changes) -> list[tuple[Room, Addition]]:
+        added: list[tuple[Room, Addition]] = []
+        try:
+            for room, drafts in changes:
+                added.append((room, room.add(self.seal, drafts)))
+                self._renew_listing(*added[-1])
+        except BaseException:
+            for room, addition in added:
+                room.take_back(addition)
+            raise
+        return added
+
+    def _renew_listing(self, room: Room, addition: Addition) -> None:
+        if room.published and any(pending.group is not None for pending in addition.pendings):
+            addition.listing = build_listing(room.record, addition.pendings[-1].after)
+
+    async def _write(self, added: Sequence[tuple[Room, Addition]], also: Sequence[Work]) -> list[list[RoomEvent]]:
+        # the answer is a Deferred of its own: whoever waits may go away, the rooms must learn what became of it
+        answer: Deferred[None] = Deferred()
+
+        def settle(_: None) -> None:
+            for room, addition in added:
+                room.settle(addition, committed=True)
+            answer.callback(None)
+
+        def fail(failure: Failure) -> None:
+            for room, addition in added:
+                room.settle(addition, committed=False)
+                self._drop(room)
+            answer.errback(failure)
+
+        written = self._db.write(write_additions, [addition for _, addition in added], also)
+        written.addCallbacks(settle, fail).addErrback(answer.errback)
+        await answer
+        return [[pending.held for pending in addition.pendings] for _, addition in added]
+
+    # what is in memory
+
+    async def _load_again(self, room: Room) -> Room:
+        again = await self.load(room.room_id)
+        if again is None:
+            raise StorageUnavailable("storage unavailable: the room is gone")
+        return again
+
+    async def _load(self, room_id: RoomID) -> Room | None:
+        waiting = self._loading.get(room_id)
+        if waiting is not None:
+            answer: Deferred[Room | None] = Deferred()
+            waiting.append(answer)
+            return await answer
+        self._loading[room_id] = []
+        try:
+            room = await self._revive(room_id)
+        except BaseException as error:
+            for answer in self._loading.pop(room_id):
+                answer.errback(error)
+            raise
+        for answer in self._loading.pop(room_id):
+            answer.callback(room)
+        return room
+
+    async def _revive(self, room_id: RoomID) -> Room | None:
+        dropped = self._dropped.get(room_id)
+        if dropped is not None:
+            await dropped.settled()
+        room = await self._db.read(_read_room, room_id)
+        if room is not None:
+            self._keep(room)
+        return room
+
+    def _keep(self, room: Room) -> None:
+        self._live[room.room_id] = room
+        weight = self._weights[room.room_id] = len(room.head.state) + len(room.recent)
+        self._weight += weight
+        if self._weight > self._capacity:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget the rooms unused for longest that nobody is writing to, but never the one used last."""
+        for room in list(self._live.values())[:-1]:
+            if room.is_settled:
+                room.live = False
+                self._forget(room)
+            if self._weight <= self._capacity:
+                return
+
+    def _drop(self, room: Room) -> None:
+        if self._live.get(room.room_id) is room:
+            self._forget(room)
+        if not room.is_settled:
+            self._dropped[room.room_id] = room
+        elif self._dropped.get(room.room_id) is room:
+            del self._dropped[room.room_id]
+
+    def _forget(self, room: Room) -> None:
+        del self._live[room.room_id]
+        self._weight -= self._weights.pop(room.room_id)
+
+
+def _read_room(txn: Txn, room_id: RoomID) -> Room | None:
+    record = find_room(txn, room_id)
+    if record is None:
+        return None
+    room = revive_room(record, load_present(txn, record, MOST_RECENT))
+    room.published = is_published(txn, record.nid)
+    return room

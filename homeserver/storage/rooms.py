@@ -1,0 +1,44 @@
+"""Rooms: what never changes of one."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from federation.ids import RoomID, UserID
+from federation.versions import ROOM_VERSIONS, RoomVersion
+from homeserver.storage.database import Insert, Row, Txn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomRecord:
+    """A room that this server knows; `kind` is what a school calls it, None for an ordinary room."""
+
+    nid: int
+    room_id: RoomID
+    version: RoomVersion
+    creator: UserID
+    kind: str | None = None
+
+
+_ROOM: Final = Insert("INSERT INTO rooms (nid, room_id, version, creator, kind) VALUES (?, ?, ?, ?, ?)")
+_SELECT: Final = "SELECT nid, room_id, version, creator, kind FROM rooms"
+
+
+def append_room(txn: Txn, room: RoomRecord) -> None:
+    """Record a new room."""
+    txn.append(_ROOM, (room.nid, room.room_id, room.version.id, room.creator, room.kind))
+
+
+def find_room(txn: Txn, room_id: str) -> RoomRecord | None:
+    """The room of that ID; anything may be asked."""
+    row = txn.one(f"{_SELECT} WHERE room_id = ?", (room_id,))
+    return None if row is None else _read(row)
+
+
+def load_rooms(txn: Txn, nids: list[int]) -> dict[int, RoomRecord]:
+    """The rooms of those ids, by id."""
+    return {row[0]: _read(row) for row in txn.all_in(f"{_SELECT} WHERE nid {{in}}", nids)}
+
+
+def _read(row: Row) -> RoomRecord:
+    nid, room_id, version, creator, kind = row
+    return RoomRecord(nid=nid, room_id=room_id, version=ROOM_VERSIONS[version], creator=creator, kind=kind)
