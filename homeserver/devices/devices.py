@@ -1,0 +1,62 @@
+"""The list of a person's devices.
+
+Spec: client-server-api#device-management
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from federation.ids import DeviceID, UserID
+from homeserver.policy import NotFound
+from homeserver.storage import devices
+from homeserver.storage.database import Database
+from homeserver.storage.devices import Device
+
+LONGEST_NAME: Final = 255
+
+
+class Devices:
+    """A person's devices, for that person only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def load(self, user_id: UserID) -> list[Device]:
+        """All of them, the oldest first.
+
+        Spec: client-server-api#get_matrixclientv3devices
+        """
+        return await self._database.read(devices.load_devices, user_id)
+
+    async def see(self, user_id: UserID, device_id: DeviceID) -> Device:
+        """One of them.
+
+        Raises:
+            NotFound: The person has no such device.
+
+        Spec: client-server-api#get_matrixclientv3devicesdeviceid
+        """
+        device = await self._database.read(devices.find_device, user_id, device_id)
+        if device is None:
+            raise NotFound("There is no such device")
+        return device
+
+    async def rename(self, user_id: UserID, device_id: DeviceID, name: str | None) -> None:
+        """Give a device another name, cut where it is too long; with None it keeps its own.
+
+        Raises:
+            NotFound: The person has no such device.
+
+        Spec: client-server-api#put_matrixclientv3devicesdeviceid
+        """
+        if name is None:
+            await self.see(user_id, device_id)
+        elif not await self._database.write(devices.set_display_name, user_id, device_id, name[:LONGEST_NAME]):
+            raise NotFound("There is no such device")
+
+    async def remove(self, user_id: UserID, device_ids: Sequence[DeviceID]) -> None:
+        """End devices with their sessions, waiting messages and keys; those that are not there are gone already.
+
+        Spec: client-server-api#post_matrixclientv3delete_devices
+        """
+        await self._database.write(devices.remove_devices, user_id, device_ids)

@@ -1,0 +1,67 @@
+"""When and from where devices were last seen: noted in memory, written seldom and together.
+
+Spec: client-server-api#get_matrixclientv3devices
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from federation.ids import DeviceID, UserID
+from homeserver.storage import devices
+from homeserver.storage.database import Database, StorageUnavailable
+
+EVERY_MS: Final = 5 * 60 * 1000
+"""How old what the list of devices says may be; also how seldom it is written."""
+
+_log = Logger()
+
+
+class LastSeen:
+    """Sightings of devices. A crash forgets those of the last few minutes."""
+
+    def __init__(self, database: Database, reactor: IReactorTime, now_ms: Callable[[], int]) -> None:
+        self._database = database
+        self._now_ms = now_ms
+        self._seen: dict[tuple[UserID, DeviceID], tuple[int, str]] = {}
+        self._loop = LoopingCall(self._write_or_log)
+        self._loop.clock = reactor
+
+    def note(self, user_id: UserID, device_id: DeviceID, ip: str) -> None:
+        """Note that a device was seen now; called for every request, so it does next to nothing."""
+        self._seen[user_id, device_id] = (self._now_ms(), ip)
+
+    def start(self) -> None:
+        """Begin to write every few minutes."""
+        self._loop.start(EVERY_MS / 1000, now=False)
+
+    async def stop(self) -> None:
+        """Write what is left, and no more after that."""
+        if self._loop.running:
+            self._loop.stop()
+        await self._write_or_log()
+
+    async def write(self) -> None:
+        """Write what was noted since the last time.
+
+        Raises:
+            StorageUnavailable: It will be tried again with what comes next.
+        """
+        seen, self._seen = self._seen, {}
+        rows = [(at_ms, ip, user_id, device_id) for (user_id, device_id), (at_ms, ip) in seen.items()]
+        if not rows:
+            return
+        try:
+            await self._database.write(devices.set_last_seen, rows)
+        except StorageUnavailable:
+            self._seen = {**seen, **self._seen}
+            raise
+
+    async def _write_or_log(self) -> None:
+        try:
+            await self.write()
+        except StorageUnavailable as fault:
+            _log.warn("cannot write when devices were last seen: {fault}", fault=str(fault))
