@@ -99,7 +99,7 @@ class Edge:
             else:
                 request.body_limit = request.match.route.body_limit
         if length is not None and length > request.body_limit:
-            request.refuse(request.fault or TooLarge(request.body_limit))
+            self.answer_fault(request, request.fault or TooLarge(request.body_limit))
         elif request.match is not None and request.match.route.streaming:
             request.spool(length)
             request.admission = Deferred.fromCoroutine(self._admit(request, request.match.route))

@@ -8,7 +8,7 @@ Spec: client-server-api#standard-error-response
 
 from collections.abc import Callable, Mapping
 
-from federation.errors import BadIdentifier, BadJSON, Refused, RemoteFault
+from federation.errors import BadIdentifier, BadJSON, EventTooLarge, Refused, RemoteFault
 from homeserver.accounts.passwords import PasswordsBusy
 from homeserver.policy import Conflict, Invalid, NotFound
 from homeserver.storage.faults import StorageUnavailable
@@ -127,6 +127,7 @@ _TABLE: dict[type[BaseException], Callable[..., MatrixError]] = {
     Invalid: lambda fault: MatrixError(400, fault.errcode, fault.why),
     BadIdentifier: lambda fault: BadParam(str(fault)),
     BadJSON: lambda fault: MatrixError(400, "M_BAD_JSON", str(fault)),
+    EventTooLarge: lambda fault: MatrixError(413, "M_TOO_LARGE", str(fault)),
     PasswordsBusy: lambda fault: RateLimited(_BUSY_MS),
     StorageUnavailable: lambda fault: MatrixError(
         500, "M_UNKNOWN", "Storage is unavailable", headers={"Retry-After": str(_BUSY_MS // 1000)}

@@ -27,7 +27,8 @@ class Rate:
 RATES: Final = {
     # By person; by address where nobody has signed in. A whole school may share one address.
     "login": Rate(burst=300, every_ms=100),
-    "password": Rate(burst=10, every_ms=6_000),  # wrong ones, keyed by account
+    "password": Rate(burst=10, every_ms=6_000),  # passwords tried for one account from one address
+    "account": Rate(burst=200, every_ms=10_000),  # passwords tried for one account from anywhere
     "register": Rate(burst=60, every_ms=1_000),
     "message": Rate(burst=60, every_ms=100),
     "create": Rate(burst=20, every_ms=2_000),
