@@ -1,6 +1,7 @@
 """The database as the rest of the server knows it: reads, units of work, ids from memory, and what a commit tells."""
 
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
@@ -29,6 +30,9 @@ Ts = TypeVarTuple("Ts")
 _log = Logger()
 
 NUMBER_OF_READERS = 4
+SWITCH_SECONDS = 0.0001
+"""How long the reactor's thread may keep the interpreter while the database's threads want it. With Python's own 5 ms a
+busy reactor, which lets go and takes it back more often than that, starves them: commits of seconds were measured."""
 Connect = Callable[[bool], Link]
 
 
@@ -161,6 +165,7 @@ def open_database(
 
     Raises: CannotOpen.
     """
+    sys.setswitchinterval(min(SWITCH_SECONDS, sys.getswitchinterval()))
     connect = build_connect(settings, data_dir)
     link = connect_migrated(connect, schema, now_ms)[0]
     return Database(link, connect, reactor, _read_next_ids(link, schema.sequences))
@@ -195,7 +200,7 @@ def connect_migrated(connect: Connect, schema: Schema, now_ms: Callable[[], int]
     try:
         link = connect(True)
         return link, migrate(link, load_migrations(schema.migrations, link.dialect), now_ms)
-    except (sqlite3.Error, psycopg2.Error) as error:
+    except (sqlite3.Error, psycopg2.Error, OSError) as error:
         raise CannotOpen(f"cannot open the database: {' '.join(str(error).split())}") from error
 
 

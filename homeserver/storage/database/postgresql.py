@@ -6,7 +6,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS, new_type
 
-from homeserver.storage.database.statements import Insert, Row, flatten, percent_form, split_at_list
+from homeserver.storage.database.statements import Insert, Row, flatten, percent_form, split_at_list, with_array
 from homeserver.storage.database.txn import Cursor, Dialect
 from homeserver.storage.faults import CannotOpen, Fault
 
@@ -83,21 +83,18 @@ class PostgreSQLLink:
 
     def execute_list(self, sql: str, values: Sequence[Any], params: Sequence[Any]) -> list[Row]:
         """Run a query with `= ANY (?)`."""
-        before, after, at = split_at_list(sql)
-        return self.execute(f"{before}= ANY (?){after}", (*params[:at], list(values), *params[at:])).fetchall()
+        _, _, at = split_at_list(sql)
+        return self.execute(with_array(sql), (*params[:at], list(values), *params[at:])).fetchall()
 
     def defer(self, sql: str, rows: Iterable[Sequence[Any]] = ((),)) -> None:
         """Hold a statement back, once for each row."""
-        text = percent_form(sql)
         for row in rows:
-            self._hold(self._cursor.mogrify(text, row))
-            if self._held_bytes > MOST_BYTES:
-                self._send()
+            self._defer(percent_form(sql), row)
 
     def insert(self, statement: Insert, rows: Sequence[Row]) -> None:
         """Hold back an INSERT of many rows."""
         for run in statement.runs(rows, MOST_ROWS):
-            self.defer(statement.of_rows(len(run)), (flatten(run),))
+            self._defer(statement.percent_of_rows(len(run)), flatten(run))
 
     def commit(self) -> None:
         """Commit: on the server's disk when this returns.
@@ -150,6 +147,11 @@ class PostgreSQLLink:
     def close(self) -> None:
         """Close the connection; the server undoes what was not committed."""
         self.connection.close()
+
+    def _defer(self, text: str, params: Sequence[Any]) -> None:
+        self._hold(self._cursor.mogrify(text, params))
+        if self._held_bytes > MOST_BYTES:
+            self._send()
 
     def _hold(self, statement: bytes) -> None:
         self._held.append(statement)

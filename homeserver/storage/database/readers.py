@@ -8,7 +8,7 @@ from typing import Any
 from homeserver.storage.database.txn import Link, Txn
 from homeserver.storage.database.units import Unit
 from homeserver.storage.database.writer import unavailable
-from homeserver.storage.faults import Fault, Outcome, StorageUnavailable, attempt
+from homeserver.storage.faults import Fault, Outcome, attempt
 
 
 class Readers:
@@ -94,6 +94,4 @@ class Reader:
 
     def _find_fault(self, error: BaseException) -> Fault:
         """Say whose fault an error is; without a connection, it is the connecting that failed."""
-        if self._link is None or isinstance(error, StorageUnavailable):
-            return Fault.STORAGE
-        return self._link.fault(error)
+        return Fault.STORAGE if self._link is None else self._link.fault(error)

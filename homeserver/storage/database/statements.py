@@ -27,20 +27,26 @@ class Insert:
     as a `?`.
     """
 
-    __slots__ = ("head", "key", "row", "tail", "text", "width")
+    __slots__ = ("_parts", "_percent_parts", "key", "text")
 
     def __init__(self, text: str) -> None:
         shape = _INSERT.fullmatch(text)
         if shape is None:
             raise ValueError(f"not an INSERT of one row of values: {text}")
         self.text = text
-        self.head, self.row, self.tail = shape["head"], shape["row"], shape["tail"]
-        self.width = count_parameters(text)
-        self.key = _key_positions(shape, self.width)
+        self.key = _key_positions(shape)
+        self._parts = shape["head"], shape["row"], shape["tail"]
+        self._percent_parts = tuple(_percent_form(part) for part in self._parts)
 
     def of_rows(self, number: int) -> str:
         """The statement for `number` rows at once."""
-        return f"{self.head}{','.join([self.row] * number)}{self.tail}"
+        head, row, tail = self._parts
+        return f"{head}{','.join([row] * number)}{tail}"
+
+    def percent_of_rows(self, number: int) -> str:
+        """The statement for `number` rows at once, as psycopg2 wants it."""
+        head, row, tail = self._percent_parts
+        return f"{head}{','.join([row] * number)}{tail}"
 
     def runs(self, rows: Sequence[Row], longest: int) -> list[Sequence[Row]]:
         """Cut rows into runs that one statement can take: not longer than `longest`, no upserted key twice in a run."""
@@ -58,13 +64,13 @@ class Insert:
         return runs
 
 
-def _key_positions(shape: re.Match[str], width: int) -> tuple[int, ...]:
+def _key_positions(shape: re.Match[str]) -> tuple[int, ...]:
     """Find which parameters are the key of an upsert; none for an INSERT that never updates."""
     update = _UPDATED_KEY.match(shape["tail"])
     if update is None:
         return ()
     columns = _NAME.findall(shape["columns"])
-    if width != len(columns):
+    if count_parameters(shape["row"]) != len(columns):
         raise ValueError(f"an upsert has a ? for every column: {shape[0]}")
     return tuple(columns.index(name) for name in _NAME.findall(update["key"]))
 
@@ -74,15 +80,17 @@ def count_parameters(sql: str) -> int:
     return sum(token == "?" for token in _TOKENS.findall(sql))
 
 
-@lru_cache(maxsize=4096)
-def percent_form(sql: str) -> str:
-    """Write `?` as the `%s` of psycopg2, and escape what it would take for one."""
+def _percent_form(sql: str) -> str:
     return _TOKENS.sub(lambda token: "%s" if token[0] == "?" else token[0].replace("%", "%%"), sql)
 
 
-@lru_cache(maxsize=4096)
+percent_form = lru_cache(maxsize=4096)(_percent_form)
+"""Write `?` as the `%s` of psycopg2, and escape what it would take for one."""
+
+
+@lru_cache(maxsize=1024)
 def split_at_list(sql: str) -> tuple[str, str, int]:
-    """Cut a statement at its `{in}`: what stands before, what after, and how many parameters stand before.
+    """Cut a query at its `{in}`: what stands before, what after, and how many parameters stand before.
 
     Raises: ValueError when there is not exactly one.
     """
@@ -90,6 +98,20 @@ def split_at_list(sql: str) -> tuple[str, str, int]:
     if not mark or "{in}" in after:
         raise ValueError(f"not exactly one {{in}}: {sql}")
     return before, after, count_parameters(before)
+
+
+@lru_cache(maxsize=4096)
+def with_list(sql: str, number: int) -> str:
+    """Write a query's `{in}` as a list of `number` parameters."""
+    before, after, _ = split_at_list(sql)
+    return f"{before}IN (?{', ?' * (number - 1)}){after}"
+
+
+@lru_cache(maxsize=1024)
+def with_array(sql: str) -> str:
+    """Write a query's `{in}` as a test against one parameter that is an array."""
+    before, after, _ = split_at_list(sql)
+    return f"{before}= ANY (?){after}"
 
 
 def flatten(rows: Sequence[Row]) -> list[Any]:

@@ -19,7 +19,8 @@ from homeserver.storage.database.txn import Link
 from homeserver.storage.database.units import Settled, Unit
 from homeserver.storage.faults import Fault, Outcome, StorageUnavailable, attempt
 
-MOST_UNITS = 1000
+MOST_UNITS = 200
+"""In one batch: more would gain nothing, and answering them would keep the reactor for too long at a time."""
 
 
 class Writer:
@@ -78,47 +79,41 @@ class Writer:
         return units, True
 
     def _write(self, units: Sequence[Unit]) -> Settled:
-        written = attempt(self._write_here, units)
+        written = attempt(self._write_once, units)
         if written.error is not None and self._is_lost(written.error):
             self._drop()
-            written = attempt(self._write_anew, units)
+            written = attempt(self._write_once, units)
         if written.error is not None:
             return self._fail(units, written.error)
-        self._doubt = self._batch = None
+        self._batch = None
         self._mark = written.value.mark
         return written.value
 
-    def _write_here(self, units: Sequence[Unit]) -> Settled:
-        after_all = self._open()
-        if after_all is not None:
-            self._settle(after_all)
-        return self._write_batch(units)
-
-    def _write_anew(self, units: Sequence[Unit]) -> Settled:
-        return self._open() or self._write_batch(units)
-
-    def _open(self) -> Settled | None:
-        """Have a connection; on a new one, find the batch in doubt if it is in the database after all."""
-        if self._link is not None:
-            return None
-        self._link = self._connect()
-        self._mark = read_mark(self._link)
-        doubt, self._doubt = self._doubt, None
-        return doubt if doubt is not None and doubt.mark == self._mark else None
-
-    def _write_batch(self, units: Sequence[Unit]) -> Settled:
+    def _write_once(self, units: Sequence[Unit]) -> Settled:
+        """Write on the connection that there is, or else on a new one, which may show what was in doubt."""
         link = self._link
-        assert link is not None
-        self._batch = Batch(link, self._mark, units, self._seconds)
-        together = attempt(self._batch.write_together)
+        if link is None:
+            link = self._link = self._connect()
+            self._mark = read_mark(link)
+            doubt, self._doubt = self._doubt, None
+            if doubt is not None and doubt.mark == self._mark:
+                if doubt.units is units:
+                    return doubt
+                self._settle(doubt)
+        return self._write_batch(link, units)
+
+    def _write_batch(self, link: Link, units: Sequence[Unit]) -> Settled:
+        batch = self._batch = Batch(link, self._mark, units, self._seconds)
+        together = attempt(batch.write_together)
         if together.error is None:
             return together.value
         if link.fault(together.error) is not Fault.UNIT:
             raise together.error
         link.rollback()
-        if len(units) == 1 and self._batch.sent is None:
+        if len(units) == 1 and batch.sent is None:
             return Settled(units=units, outcomes=[together], mark=self._mark)
-        self._batch = Batch(link, read_mark(link), units, self._seconds)
+        self._mark = read_mark(link)
+        self._batch = Batch(link, self._mark, units, self._seconds)
         return self._batch.write_each()
 
     def _is_lost(self, error: BaseException) -> bool:
