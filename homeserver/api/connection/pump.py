@@ -1,0 +1,73 @@
+"""Sending a part of a file over a connection, with back-pressure."""
+
+from typing import TYPE_CHECKING, BinaryIO
+
+from twisted.internet import interfaces
+from zope.interface import implementer
+
+if TYPE_CHECKING:
+    from homeserver.api.connection.request import EdgeRequest
+
+STALLED_S = 60.0
+"""How long a receiver may take nothing."""
+HUNG_UP = 499
+"""What is counted and logged as the status when the client did not wait for the whole answer."""
+
+_PIECE = 65536
+
+
+@implementer(interfaces.IPushProducer)
+class FilePump:
+    """Moves a part of a file to the client, a piece at a time, never more than the connection takes."""
+
+    def __init__(self, request: "EdgeRequest", file: BinaryIO, length: int) -> None:
+        self._request = request
+        self._file = file
+        self._left = length
+        self._running = False
+        self._paused = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._request.registerProducer(self, True)
+        self.resumeProducing()
+
+    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """Write until the connection is full or the part is at its end."""
+        self._paused = False
+        if self._running:
+            return
+        self._running = True
+        while self._left and not self._paused and not self._file.closed:
+            piece = self._file.read(min(_PIECE, self._left))
+            if not piece:
+                self._cut_off()
+                return
+            self._left -= len(piece)
+            self._request.channel.setTimeout(STALLED_S)
+            self._request.channel.transport.write(piece)
+        self._running = False
+        if not self._left:
+            self._end()
+
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """The connection is full."""
+        self._paused = True
+
+    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """The client has hung up."""
+        self._left = -1
+        self._file.close()
+        self._request.edge.done(self._request, HUNG_UP)
+
+    def _end(self) -> None:
+        self._file.close()
+        self._request.unregisterProducer()
+        self._request.channel.setTimeout(None)
+        self._request._answered(self._request.code)
+
+    def _cut_off(self) -> None:
+        """The file is shorter than was promised: only breaking off says so."""
+        self._file.close()
+        self._request.unregisterProducer()
+        self._request.channel.transport.abortConnection()
