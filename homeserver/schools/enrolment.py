@@ -6,14 +6,13 @@ from the school alone; whatever is otherwise in the room is put right, whoever c
 School: rows 17, 25, 28
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec.structs import replace
 
-from federation.ids import RoomID, UserID
-from homeserver.rooms.head import Head
+from federation.ids import RoomID, ServerName, StateKey, UserID
 from homeserver.rooms.seal import Draft
 from homeserver.schools.deeds import Pen, add_room, close_rooms
 from homeserver.schools.rights import (
@@ -31,16 +30,21 @@ from homeserver.schools.rights import (
     find_standing,
     may,
 )
+from homeserver.schools.rooms import children_of, room_name
 from homeserver.schools.school import School, place_of
+from homeserver.storage.events import RoomEvent
 
-Grants = Mapping[UserID, tuple[Grant, ...]]
+Grants: TypeAlias = Mapping[UserID, tuple[Grant, ...]]
+State: TypeAlias = Mapping[StateKey, RoomEvent]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roll:
-    """Whom the school puts into a room, who may be there (them included), and powers other than 0."""
+    """What a room should be: who is put into it, who may be there (them included), powers, its name and children."""
 
     kind: Kind
+    name: str
+    children: frozenset[RoomID]
     enrolled: frozenset[UserID]
     allowed: frozenset[UserID]
     powers: Mapping[UserID, int]
@@ -62,11 +66,16 @@ def build_rolls(school: School, grants: Grants) -> dict[RoomID, Roll]:
             people = {*place.owners, *administrators}
         else:
             people = by_class.get(place.class_id, set()) | administrators if place.class_id else set(grants)
-        rolls[room.room_id] = _build_roll(place, people if room.closed_ms is None else set(), grants)
+        rolls[room.room_id] = _build_roll(school, place, people if room.closed_ms is None else set(), grants)
     return rolls
 
 
-def _build_roll(place: Place, people: set[UserID], grants: Grants) -> Roll:
+def build_roll(school: School, place: Place, grants: Grants) -> Roll:
+    """The roll of a room that is yet to be."""
+    return _build_roll(school, place, place.owners | grants.keys(), grants)
+
+
+def _build_roll(school: School, place: Place, people: Iterable[UserID], grants: Grants) -> Roll:
     kind = KINDS[place.kind]
     standings: dict[UserID, Standing] = {}
     for user_id in people:
@@ -75,6 +84,8 @@ def _build_roll(place: Place, people: set[UserID], grants: Grants) -> Roll:
             standings[user_id] = standing
     return Roll(
         kind=place.kind,
+        name=room_name(school, place.kind, place.class_id or ""),
+        children=children_of(school, place.kind, place.class_id or ""),
         enrolled=frozenset(user for user, standing in standings.items() if standing in kind.enrolled),
         allowed=frozenset(standings),
         powers={user: kind.powers[standing] for user, standing in standings.items() if standing in kind.powers},
@@ -108,37 +119,57 @@ def build_power_levels(roll: Roll) -> dict[str, object]:
     }
 
 
-def build_drafts(roll: Roll, head: Head, service: UserID, display_name: Callable[[UserID], str]) -> Iterator[Draft]:
-    """The events that make a room agree with its roll: powers first, then who goes, then who comes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registrar:
+    """In whose name rooms are put right: the service account, our server, and what people are called."""
+
+    service: UserID
+    server: ServerName
+    names: Mapping[UserID, str]
+
+
+def build_drafts(roll: Roll, state: State, registrar: Registrar) -> Iterator[Draft]:
+    """The events that make a room of that state agree with its roll: powers first, then who goes, then who comes.
 
     Somebody who may be there without being put there stays or stays away as it pleases them.
     """
-    levels = build_power_levels(roll)
-    held = head.find(("m.room.power_levels", ""))
-    if held is None or held.content != levels:
-        yield Draft(type="m.room.power_levels", sender=service, state_key="", content=levels)
-    members = {
-        UserID(key[1]): event.event.membership
-        for key, event in head.state.items()
-        if key[0] == "m.room.member" and key[1] != service
-    }
-    for user_id, membership in members.items():
-        gone = membership == "leave" or (user_id in roll.allowed and membership != "ban")
-        if not gone:
-            yield _member(service, user_id, {"membership": "leave"})
-    restricted = KINDS[roll.kind].join_rule == "restricted"
+    yield from _state_drafts(roll, state, registrar)
+    members = {UserID(key[1]): held.event for key, held in state.items() if key[0] == "m.room.member"}
+    for user_id, event in members.items():
+        stays = user_id == registrar.service or (user_id in roll.allowed and event.membership != "ban")
+        if not stays and event.membership != "leave":
+            yield _member(registrar.service, user_id, {"membership": "leave"})
     for user_id in sorted(roll.enrolled):
-        if members.get(user_id) != "join":
-            yield from _admission(user_id, display_name(user_id), service, restricted=restricted)
+        member = members.get(user_id)
+        name = registrar.names[user_id]
+        if member is None or member.membership != "join":
+            yield from _admission(user_id, name, roll.kind, registrar.service)
+        elif member.content.get("displayname") != name:
+            yield _member(user_id, user_id, {**member.content, "displayname": name})
 
 
-def _admission(user_id: UserID, name: str, service: UserID, *, restricted: bool) -> Iterator[Draft]:
+def _state_drafts(roll: Roll, state: State, registrar: Registrar) -> Iterator[Draft]:
+    wanted: dict[StateKey, Mapping[str, object]] = {("m.room.power_levels", ""): build_power_levels(roll)}
+    if roll.name:
+        wanted["m.room.name", ""] = {"name": roll.name}
+    for key in state:
+        if key[0] == "m.space.child":
+            wanted[key] = {}
+    for child in roll.children:
+        wanted["m.space.child", child] = {"via": [registrar.server]}
+    for (event_type, state_key), content in wanted.items():
+        held = state.get((event_type, state_key))
+        if held is None or held.event.content != content:
+            yield Draft(type=event_type, sender=registrar.service, state_key=state_key, content=content)
+
+
+def _admission(user_id: UserID, name: str, kind: Kind, service: UserID) -> Iterator[Draft]:
     """Somebody's coming in: one event where the room lets us vouch for them, else an invitation before it.
 
     Spec: client-server-api#restricted-rooms
     """
     content = {"membership": "join", "displayname": name}
-    if restricted:
+    if KINDS[kind].join_rule == "restricted":
         content["join_authorised_via_users_server"] = service
     else:
         yield _member(service, user_id, {"membership": "invite", "displayname": name})

@@ -213,7 +213,7 @@ _IN_ROOM: Mapping[type[Act], _RoomJudge] = {
     policy.Redact: _check_redaction,
     policy.Ephemeral: _check_ephemeral,
 }
-"""What those who belong in a place may do there; Invite, Knock, Expel, UpgradeRoom, PublishRoom and SetAlias: nobody."""
+"""What those who belong in a place may do there; acts that are not listed, such as Invite and Expel, nobody."""
 
 _CONTACTS: Mapping[type[Act], Contact] = {
     policy.FindPerson: Contact.FIND,

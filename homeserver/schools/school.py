@@ -81,12 +81,14 @@ class School:
         ]
         return max(named, key=lambda entry: entry.year, default=None)
 
-    def display_name(self, user_id: UserID) -> str:
-        """How the school shows a person: pupils without their patronymic. School: row 27"""
-        person = self.people[user_id]
-        if any(role.role == Role.PUPIL for role in self.roles_of(user_id)):
-            return f"{person.family} {person.given}"
-        return person.name
+
+def display_names(school: School) -> dict[UserID, str]:
+    """How the school shows its people: pupils without their patronymic. School: row 27"""
+    pupils = {role.user_id for role in school.current_roles() if role.role == Role.PUPIL}
+    return {
+        user_id: f"{person.family} {person.given}" if user_id in pupils else person.name
+        for user_id, person in school.people.items()
+    }
 
 
 def place_of(room: SchoolRoom) -> Place:

@@ -1,0 +1,189 @@
+"""The desk at which a school is changed: one deed at a time, each in one unit of work.
+
+A deed changes the school's tables, the memberships and powers in its rooms, the accounts and sessions of those it is
+about and the audit log together, or nothing. So there is no order in which a crash could leave somebody inside:
+before the commit nothing has happened, after it the tables refuse (`gate`), the rooms refuse (Matrix rules) and the
+sessions are gone. Rooms that come newly into being follow, each in a unit of its own; `settle` makes those that a
+crash left out, and can be repeated as often as one likes.
+
+School: rows 1, 2, 6, 24
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Final, TypeAlias
+
+from msgspec.structs import replace
+from twisted.internet.defer import DeferredLock
+
+from federation.ids import RoomID, UserID
+from federation.versions import ROOM_VERSIONS
+from homeserver.policy import NotFound
+from homeserver.rooms.rooms import Changes, Rooms
+from homeserver.schools.books import Deed, Entry, Moment, Step, World, build_step
+from homeserver.schools.deeds import Pen, add_room
+from homeserver.schools.enrolment import (
+    Registrar,
+    Roll,
+    build_drafts,
+    build_roll,
+    build_rolls,
+    tidy_direct_rooms,
+)
+from homeserver.schools.facts import Facts
+from homeserver.schools.rooms import VERSION, RoomKey, build_beginning, find_parent, needed_rooms, room_keys
+from homeserver.schools.school import School, display_names, grants_in, place_of
+from homeserver.storage.accounts import NewAccount, append_account
+from homeserver.storage.changes import SchoolChanged
+from homeserver.storage.database import Database, Txn
+from homeserver.storage.schools.ledger import Ledger, find_ledger
+from homeserver.storage.schools.organisations import Organisation, load_organisations
+from homeserver.storage.schools.rooms import SchoolRoom, set_school_room
+
+Plan: TypeAlias = Callable[[School], Iterable[Deed]]
+
+_PAGE: Final = 100
+
+
+class Desk:
+    """Changes schools: one deed at a time in each, in the order of asking."""
+
+    def __init__(self, database: Database, rooms: Rooms, facts: Facts, world: World) -> None:
+        self._database = database
+        self._rooms = rooms
+        self._facts = facts
+        self.world = world
+        self._locks: dict[str, DeferredLock] = {}
+
+    async def load(self, org_id: str) -> School:
+        """The school as it is.
+
+        Raises: NotFound.
+        """
+        ledger = await self._database.read(find_ledger, org_id)
+        if ledger is None:
+            raise NotFound("There is no such organisation")
+        return School.of(ledger)
+
+    async def found(self, org: Organisation, by: UserID) -> School:
+        """Bring a new school into being, with its rooms."""
+        async with self._lock(org.org_id):
+            school, pen = School.of(Ledger(org=org)), self.world.pen(by)
+            deed = Deed(entries=[Entry("found", org.org_id, {"name": org.name})])
+            await self._write([], build_step(None, self._moment(school), deed, pen))
+            return await self._complete(school)
+
+    async def perform(self, org_id: str, by: UserID, plan: Plan) -> School:
+        """Do the deeds that the plan makes of the school, each in a unit of its own; the school afterwards.
+
+        Raises: NotFound, and what the deeds raise: then those before it are done.
+        """
+        async with self._lock(org_id):
+            school = await self.load(org_id)
+            for deed in plan(school):
+                school = await self._do(school, deed, self.world.pen(by, deed.source))
+            return await self._complete(school)
+
+    async def settle(self, org_id: str) -> School:
+        """Put right what in the rooms disagrees with the school: verifications that ran out, rooms that are missing."""
+        async with self._lock(org_id):
+            school, pen = await self.load(org_id), self.world.pen(self.world.service)
+            before, after = self._moment(school), self._tidied(school, pen)
+            step = build_step(before, after, Deed(), pen)
+            await self._write(await self._changes(after.school, build_rolls(after.school, after.grants)), step)
+            return await self._complete(after.school)
+
+    async def settle_all(self) -> None:
+        """Open the service account if it is not there, and settle every school: what a start begins with."""
+        account = NewAccount(user_id=self.world.service, created_ms=self.world.now_ms(), kind="server")
+        await self._database.write(append_account, account)
+        after = ""
+        while page := await self._database.read(load_organisations, after, _PAGE):
+            for org in page:
+                await self.settle(org.org_id)
+            after = page[-1].org_id
+
+    async def open_room(self, org_id: str, key: RoomKey, supervisor: UserID | None = None) -> RoomID:
+        """The open room of that key, which is made if there is none yet."""
+        async with self._lock(org_id):
+            school = await self.load(org_id)
+            found = room_keys(school).get(key)
+            return found or room_keys(await self._open(school, key, supervisor))[key]
+
+    def _lock(self, org_id: str) -> DeferredLock:
+        return self._locks.setdefault(org_id, DeferredLock())
+
+    def _moment(self, school: School) -> Moment:
+        return Moment(school=school, grants=grants_in(school, self.world.now_ms()))
+
+    def _tidied(self, school: School, pen: Pen) -> Moment:
+        grants = grants_in(school, pen.now_ms)
+        return Moment(school=tidy_direct_rooms(school, grants, pen), grants=grants)
+
+    async def _do(self, school: School, deed: Deed, pen: Pen) -> School:
+        """Do a deed in one unit of work, with all that follows from it in the rooms that are there."""
+        before, after = self._moment(school), self._tidied(deed.change(school, pen), pen)
+        step = build_step(before, after, deed, pen)
+        old, new = (build_rolls(moment.school, moment.grants) for moment in (before, after))
+        differing = {
+            room_id: roll
+            for room_id, roll in new.items()
+            if old.get(room_id) != roll or not roll.enrolled.isdisjoint(step.names)
+        }
+        await self._write(await self._changes(after.school, differing), step)
+        return after.school
+
+    async def _write(self, changes: Changes, step: Step) -> None:
+        await self._rooms.commit(changes, [step.write])
+        self._facts.heed([step.changed])
+
+    async def _changes(self, school: School, rolls: Mapping[RoomID, Roll]) -> Changes:
+        """The events that make those rooms agree with their rolls."""
+        loaded = [(room, roll) for room_id, roll in rolls.items() if (room := await self._rooms.load(room_id))]
+        registrar = self._registrar(school)
+        return [(room, list(build_drafts(roll, room.head.state, registrar))) for room, roll in loaded]
+
+    def _registrar(self, school: School) -> Registrar:
+        return Registrar(service=self.world.service, server=self.world.server, names=display_names(school))
+
+    async def _complete(self, school: School) -> School:
+        """Make the rooms that are missing, and show them in their spaces."""
+        missing = [key for key in needed_rooms(school) if key not in room_keys(school)]
+        for key in missing:
+            school = await self._open(school, key, None)
+        return school
+
+    async def _open(self, school: School, key: RoomKey, supervisor: UserID | None) -> School:
+        """Make a room with everybody in it who belongs there, then show it in its space."""
+        grants, parent = self._moment(school).grants, find_parent(school, key)
+        record = SchoolRoom(
+            room_id=RoomID(""),
+            org_id=school.org.org_id,
+            class_id=key.class_id,
+            kind=key.kind,
+            owner=key.owner,
+            peer=key.peer,
+            supervisor=supervisor or "",
+            created_ms=self.world.now_ms(),
+        )
+        drafts = [
+            *build_beginning(key.kind, self.world.service, self.world.server, parent),
+            *build_drafts(build_roll(school, place_of(record), grants), {}, self._registrar(school)),
+        ]
+        live = await self._rooms.create(
+            ROOM_VERSIONS[VERSION],
+            drafts,
+            kind=key.kind,
+            also=lambda live: [partial(_append_room, record, live.room_id)],
+        )
+        school = add_room(school, replace(record, room_id=live.room_id))
+        if parent is not None:
+            roll = build_roll(school, place_of(school.rooms[parent]), grants)
+            await self._rooms.commit(await self._changes(school, {parent: roll}))
+        return school
+
+
+def _append_room(record: SchoolRoom, room_id: RoomID, txn: Txn) -> None:
+    """Part of the unit that makes a room: what it is for."""
+    set_school_room(txn, replace(record, room_id=room_id))
+    txn.tell(SchoolChanged(position=txn.position(), people=frozenset(), rooms=frozenset({room_id})))
