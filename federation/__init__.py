@@ -3,8 +3,9 @@
 Everything here is a value or a pure function of values: no socket, clock, database, chance, Twisted or async, except in
 `federation.transport`. Time and randomness are arguments, so each rule can be tested by a table and run in any thread.
 
-Imports run one way: `errors`, `ids` <- `canonical` <- `versions` <- `pdu` <- `redaction` <- `hashes` <- `signatures` <-
-`event`, then `keys`, `requests`, `auth` and `resolution` on top. Callers take events from `federation.event`.
+Imports run one way: `errors` <- `ids`, `canonical`, `unpadded`, `ed25519`, `versions` <- `pdu` <- `redaction` <-
+`hashes` <- `signatures`, `event` <- `keys`, `requests`, `auth`, `resolution`. Callers take events from
+`federation.event`, keys from `federation.ed25519`.
 
 Three kinds of trouble, never mixed: `Refused` (a rule says no), `RemoteFault` (a peer sent what it must not), and any
 other exception, which is our own bug. Parsers are strict and raise only what they declare, whatever bytes they are

@@ -27,12 +27,10 @@ def encode(value: object, *, strict: bool = True, max_depth: int = MAX_DEPTH) ->
     """The canonical JSON of a value made of dict, list, tuple, str, int, bool and None.
 
     With `strict` off, floats and large integers pass, as they do in the events of room versions 1 to 5; floats are then
-    written
-    the way Python writes them, which is how the servers that allow them hash them.
+    written the way Python writes them, which is how the servers that allow them hash them.
 
     Raises: BadJSON for anything without a canonical form: floats, integers beyond 2**53 - 1, lone surrogates, keys that
-    are not
-    strings, other types, too deep nesting.
+    are not strings, other types, too deep nesting.
     Spec: appendices#canonical-json
     """
     floats = _check_value(value, max_depth, strict=strict)
@@ -44,15 +42,12 @@ def encode(value: object, *, strict: bool = True, max_depth: int = MAX_DEPTH) ->
 
 
 def encode_checked(value: object) -> bytes:
-    """The canonical JSON of a value known to have one; `msgspec.Raw` parts, themselves canonical, are spliced in as
-    they are.
-    """
+    """The canonical JSON of a value known to have one; canonical parts in `msgspec.Raw` are spliced in as they are."""
     return _sorted.encode(value)
 
 
 def decode(data: bytes, *, max_depth: int = MAX_DEPTH) -> object:
-    """The value of strict JSON: UTF-8 without a mark, no NaN, no key twice in an object, nested at most `max_depth`
-    deep.
+    """The value of strict JSON: UTF-8 without a mark, no NaN, no key twice in an object, no deeper than `max_depth`.
 
     Floats and large integers are allowed here; `encode` and the event format refuse them where they must.
 
@@ -69,9 +64,7 @@ def decode(data: bytes, *, max_depth: int = MAX_DEPTH) -> object:
 
 
 def _encode_floats(value: object) -> bytes:
-    """Python and msgspec write large and small floats differently; the hashes in the world were made with Python's
-    way.
-    """
+    """The way Python writes them, which differs from msgspec's: the hashes out in the world were made with Python's."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
     return text.encode()
 

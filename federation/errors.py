@@ -5,8 +5,7 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error o
     """A rule everybody agrees on forbids this.
 
     `rule` names the numbered rule of the room version's page (``"auth 4.3.1"``), so that callers and tests never
-    compare
-    prose; `why` is the reason for a log or a person.
+    compare prose; `why` is the reason for a log or a person.
 
     Spec: server-server-api#authorisation-rules
     """

@@ -27,8 +27,7 @@ def content_hash(pdu: Mapping[str, Any]) -> str:
 
 
 def check_content_hash(event: Event) -> bool:
-    """Whether the event is complete: if not, we hold a redacted copy, or a forgery, and go on with `redact_event` of
-    it.
+    """Whether the event is complete; if not, we hold a redacted copy or a forgery, and go on with its `redact_event`.
 
     Spec: server-server-api#validating-hashes-and-signatures-on-received-events
     """

@@ -127,9 +127,7 @@ def parse_media_id(text: str) -> str:
 
 
 def localpart_of(identifier: str) -> str:
-    """What stands between the sigil and the first colon (all of it where there is no domain); the argument was parsed
-    before.
-    """
+    """What stands between the sigil and the first colon, if there is one; the argument was parsed before."""
     return identifier[1:].partition(":")[0]
 
 

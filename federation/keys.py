@@ -34,8 +34,7 @@ class ServerKeys(msgspec.Struct, frozen=True, kw_only=True):
     """What a server published about its keys, signed by itself.
 
     `valid_until_ms` is what the server said, but no more than seven days after the answer was received. `raw` is the
-    answer as
-    canonical JSON with all its signatures, for the storage and for those who ask us as a notary.
+    answer as canonical JSON with all its signatures, for the storage and for those who ask us as a notary.
     """
 
     server_name: ServerName

@@ -1,6 +1,4 @@
-"""The event as a value. It is made by `federation.event` and by nobody else, so whoever holds one knows that it has its
-format.
-"""
+"""The event as a value. Only `federation.event` makes one, so whoever holds one knows that it has its format."""
 
 from collections.abc import Mapping
 from typing import Any, Final, TypedDict
@@ -33,8 +31,7 @@ class Event(msgspec.Struct, frozen=True, eq=False, kw_only=True, weakref=True):
     """An event of a room: well formed, its ID known, never changed. Two are equal when their IDs are.
 
     `content`, `hashes`, `signatures` and `unsigned` are plain dicts that nobody mutates. `raw` is the canonical JSON of
-    the whole
-    event as it travels between servers, hashes and signatures included, without `unsigned`.
+    the whole event as it travels between servers, hashes and signatures included, without `unsigned`.
 
     Spec: rooms/v12#event-format
     """
@@ -79,9 +76,7 @@ class Event(msgspec.Struct, frozen=True, eq=False, kw_only=True, weakref=True):
 
     @property
     def membership(self) -> str | None:
-        """The membership that an `m.room.member` event gives; None for other events and for a membership that is no
-        string.
-        """
+        """The membership that an `m.room.member` event gives; None for other events, and when it is no string."""
         if self.type != "m.room.member":
             return None
         membership = self.content.get("membership")

@@ -42,8 +42,7 @@ def build_request_auth(
     """The `Authorization` header of a request of ours.
 
     `uri` is the path from `/_matrix` on with its query string; `content` the body, None when there is none, as a value
-    or as
-    `msgspec.Raw` canonical JSON, which is then not encoded again.
+    or as `msgspec.Raw` canonical JSON, which is then not encoded again.
 
     Raises: BadJSON when the body has no canonical form.
     Spec: server-server-api#request-authentication

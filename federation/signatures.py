@@ -25,11 +25,13 @@ from federation.pdu import Event, check_event_size
 from federation.unpadded import encode_base64, find_base64
 
 __all__ = [
+    "POLICY_KEY_ID",
     "KeyFinder",
     "SigningKey",
     "VerifyKey",
     "add_signature",
     "check_event_signatures",
+    "check_policy_signature",
     "event_signing_bytes",
     "generate_signing_key",
     "parse_signing_key",
@@ -40,14 +42,16 @@ __all__ = [
     "verify_json",
 ]
 
+POLICY_KEY_ID: Final = "ed25519:policy_server"
+"""What the key of every policy server is called. Spec: server-server-api#validating-policy-server-signatures"""
+
 _AUTHORISER: Final = "join_authorised_via_users_server"
 
 KeyFinder: TypeAlias = Callable[[ServerName, str], VerifyKey | None]
 """Finds the key of a server by key ID; None when it is not known, or was not valid for what is being checked."""
 
 MAX_SIGNATURES: Final = 16
-"""How many signatures of one server on one object are looked at: a verification is dear, a signature is cheap to
-send."""
+"""How many signatures of one server are verified on one object: verifying is dear, sending is cheap."""
 
 
 def sign_json(value: Mapping[str, Any], name: str, key: SigningKey) -> dict[str, Any]:
@@ -77,10 +81,8 @@ def servers_that_must_sign(event: Event) -> set[ServerName]:
     """The servers without whose signature the event is dropped.
 
     That is the sender's server, except for an invite by third party, which anybody may complete who holds the proof of
-    the identity
-    server (the authorisation rules look at it); in versions 1 and 2 the server in the event ID; and where joins can be
-    restricted
-    the server of the member who let the sender in.
+    the identity server (the authorisation rules look at it); in versions 1 and 2 the server in the event ID; and where
+    joins can be restricted the server of the member who let the sender in.
 
     Raises: BadSignature when the event names a member who cannot exist, so that nobody could have signed.
     Spec: server-server-api#validating-hashes-and-signatures-on-received-events, rooms/v8#authorisation-rules
@@ -107,6 +109,16 @@ def check_event_signatures(event: Event, find_key: KeyFinder) -> None:
         _check_signatures(message, event.signatures.get(server, {}), partial(find_key, server))
 
 
+def check_policy_signature(event: Event, server: ServerName, key: VerifyKey) -> None:
+    """Check that the room's policy server recommends the event; `server` and `key` stand in the room's `m.room.policy`.
+
+    Raises: BadSignature.
+    Spec: server-server-api#validating-policy-server-signatures
+    """
+    message = event_signing_bytes(event.version, event.pdu())
+    _check_signatures(message, event.signatures.get(server, {}), {POLICY_KEY_ID: key}.get)
+
+
 def sign_event(event: Event, server: ServerName, key: SigningKey) -> Event:
     """The event with the signature of our server added, as for an invite we accept or a join we authorise.
 
@@ -118,8 +130,7 @@ def sign_event(event: Event, server: ServerName, key: SigningKey) -> Event:
 
 
 def add_signature(event: Event, server: ServerName, key_id: str, signature: str) -> Event:
-    """The event with one more signature, which a resident or policy server sent us; whether it is good is not checked
-    here.
+    """The event with one more signature, such as a policy server sent us; whether it is good is not checked here.
 
     Raises: EventTooLarge.
     Spec: server-server-api#asking-for-a-policy-server-signature-on-an-event

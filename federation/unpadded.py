@@ -25,7 +25,10 @@ def find_base64(text: object) -> bytes | None:
     if not isinstance(text, str):
         return None
     digits = text.rstrip("=")
+    padding = "=" * (-len(digits) % 4)
+    if text not in (digits, digits + padding):
+        return None
     try:
-        return binascii.a2b_base64(digits + "=" * (-len(digits) % 4), strict_mode=True)
+        return binascii.a2b_base64(digits + padding, strict_mode=True)
     except ValueError:
         return None

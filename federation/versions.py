@@ -2,7 +2,7 @@
 
 Rule code asks for a switch by name and never compares versions, so a new version is one `replace` here.
 
-Spec: rooms/_index#feature-matrix
+Spec: rooms#feature-matrix
 """
 
 from collections.abc import Mapping
@@ -18,29 +18,28 @@ class RoomVersion:
     id: str
     """What the version is called in `m.room.create` and on the wire."""
     stable: bool
-    """Whether new rooms may be made with it. Spec: rooms/_index#complete-list-of-room-versions"""
+    """Whether new rooms may be made with it. Spec: rooms#complete-list-of-room-versions"""
 
     event_ids: Literal["sent", "hash", "urlsafe"]
     """`sent`: the sender chooses `$opaque:server`, and references are (ID, hash) pairs (v1). `hash`: the reference hash
-    in standard
-    base64, references are plain IDs (v3). `urlsafe`: the same in URL-safe base64 (v4). Spec: rooms/v3#event-ids,
-    rooms/v4#event-ids"""
+    in standard base64, references are plain IDs (v3). `urlsafe`: the same in URL-safe base64 (v4).
+    Spec: rooms/v3#event-ids, rooms/v4#event-ids"""
     strict_canonical_json: bool
     """Numbers are integers within 2**53 - 1, `depth` included (v6). Spec: rooms/v6#canonical-json"""
     enforce_key_validity: bool
     """An event's key must have been valid at its `origin_server_ts` (v5). Spec: rooms/v5#signing-key-validity-period"""
 
     state_resolution: Literal[1, 2, 21]
-    """The algorithm: 1 (v1), 2 (v2), 21 for version 2.1 (v12). Spec: rooms/v2#state-resolution,
-    rooms/v12#state-resolution"""
+    """The algorithm: 1 (v1), 2 (v2), 21 for version 2.1 (v12).
+    Spec: rooms/v2#state-resolution, rooms/v12#state-resolution"""
 
     integer_power_levels: bool
     """Power levels as strings are refused (v10). Spec: rooms/v10#values-in-mroompower_levels-events-must-be-integers"""
     aliases_special_auth: bool
     """`m.room.aliases` has a rule of its own (v1 to v5). Spec: rooms/v6#authorisation-rules"""
     redaction_auth_by_server: bool
-    """The authorisation rules decide who may redact (v1, v2); later the receipt of the pair does. Spec:
-    rooms/v3#handling-redactions"""
+    """The authorisation rules decide who may redact (v1, v2); later the receipt of the pair does.
+    Spec: rooms/v3#handling-redactions"""
     notifications_level_checked: bool
     """Changes to `notifications` in power levels are checked (v6). Spec: rooms/v6#authorisation-rules"""
     knock: bool
@@ -53,11 +52,11 @@ class RoomVersion:
     """The creator is the sender of the create event, not its `creator` (v11).
     Spec: rooms/v11#remove-the-creator-property-of-mroomcreate-events"""
     room_id_is_create_hash: bool
-    """The room ID is the create event's ID with `!`; that event carries no `room_id` (v12). Spec:
-    rooms/v12#event-format"""
+    """The room ID is the create event's ID with `!`; that event carries no `room_id` (v12).
+    Spec: rooms/v12#event-format"""
     create_in_auth_events: bool
-    """The create event is among the auth events (v1 to v11; the room ID implies it in v12). Spec:
-    rooms/v12#authorisation-rules"""
+    """The create event is among the auth events (v1 to v11; the room ID implies it in v12).
+    Spec: rooms/v12#authorisation-rules"""
     creators_are_supreme: bool
     """Creators, `additional_creators` among them, have infinite power (v12). Spec: rooms/v12#authorisation-rules"""
 
@@ -72,8 +71,7 @@ class RoomVersion:
     """A redacted membership keeps `join_authorised_via_users_server` (v9). Spec: rooms/v9#redactions"""
     redaction_clarified: bool
     """`origin`, `membership` and `prev_state` go; the whole create content, `redacts`, `invite` of the power levels and
-    `signed` of a
-    third-party invite stay (v11). Spec: rooms/v11#redactions"""
+    `signed` of a third-party invite stay (v11). Spec: rooms/v11#redactions"""
 
     @property
     def max_depth(self) -> int:

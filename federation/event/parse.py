@@ -23,8 +23,7 @@ from federation.versions import RoomVersion
 
 
 def parse_event(pdu: Mapping[str, Any] | bytes, version: RoomVersion) -> Event:
-    """The event another server sent, if it has the format of its room version. Its hashes and signatures are checked
-    elsewhere.
+    """The event another server sent, if it has the format of its room version; hashes and signatures are checked later.
 
     Raises: BadEvent, and its kind EventTooLarge when the event is well formed so far but too large.
     Spec: server-server-api#checks-performed-on-receipt-of-a-pdu, step 1

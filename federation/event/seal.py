@@ -29,9 +29,8 @@ class EventFields(msgspec.Struct, frozen=True, kw_only=True):
     """What makes an event, before it is hashed, signed and named.
 
     `room_id` is None for the create event of a version whose room ID is its hash. `redacts` is put where the version
-    wants it.
-    Only versions 1 and 2 need `opaque`, the local part of the event ID, and `reference_hashes`, by ID, of the events
-    referred to.
+    wants it. Only versions 1 and 2 need `opaque`, the local part of the event ID, and `reference_hashes`, by ID, of the
+    events referred to.
     """
 
     type: str
@@ -118,8 +117,14 @@ def build_unsealed(
     if fields.redacts is not None and not version.redacts_in_content:
         pdu["redacts"] = fields.redacts
     if version.event_ids == "sent" and server is not None:
-        pdu["event_id"] = EventID(f"${fields.opaque}:{server}")
+        pdu["event_id"] = _name_event(fields, server)
     return pdu
+
+
+def _name_event(fields: EventFields, server: ServerName) -> EventID:
+    if fields.opaque is None:
+        raise ValueError("an event of versions 1 and 2 needs an opaque name")
+    return EventID(f"${fields.opaque}:{server}")
 
 
 def _encode_content(content: Mapping[str, Any]) -> msgspec.Raw:

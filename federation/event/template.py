@@ -36,8 +36,7 @@ def parse_template(template: object, version: RoomVersion, *, origin_server_ts: 
     """What a server inside the room proposes for a membership event of ours, to be sealed at `origin_server_ts`.
 
     The caller compares room, sender, state key and membership with what it asked for, before it seals anything;
-    versions 1 and 2
-    also want an `opaque` of the caller's choice.
+    versions 1 and 2 also want an `opaque` of the caller's choice.
 
     Raises: BadEvent.
     Spec: server-server-api#get_matrixfederationv1make_joinroomiduserid
