@@ -1,6 +1,7 @@
 """PostgreSQL: the database of production. A statement whose result nobody awaits travels with the next that has one."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing
 from typing import Any
 
 import psycopg2
@@ -16,7 +17,14 @@ WRITER_LOCK = 0x70617274
 """The advisory lock that the one writing process of a database holds."""
 _STORAGE_CLASSES = {"08", "25", "40", "53", "55", "57", "58"}
 """Connection, transaction state, rollback, resources, object state, operator, system (PostgreSQL, appendix A)."""
-_DEFAULTS = {"connect_timeout": "5", "keepalives_idle": "15", "keepalives_interval": "5", "tcp_user_timeout": "20000"}
+_READ_ONLY = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_DEFAULTS = {
+    "application_name": "parta",
+    "connect_timeout": "5",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "tcp_user_timeout": "20000",
+}
 
 
 def _as_bytes(value: Any, cursor: Any) -> bytes | None:
@@ -47,25 +55,26 @@ class PostgreSQLLink:
     errors: tuple[type[Exception], ...] = (psycopg2.Error, CannotOpen)
 
     def __init__(self, dsn: str, *, writes: bool) -> None:
-        given = psycopg2.extensions.parse_dsn(dsn)
-        self.connection = psycopg2.connect(**{"application_name": "parta", **_DEFAULTS, **given})
-        self.connection.autocommit = True
-        self.connection.set_client_encoding("UTF8")
-        for caster in (_BYTES, _NUMBER):
-            psycopg2.extensions.register_type(caster, self.connection)
-        self._cursor: psycopg2.extensions.cursor = self.connection.cursor()
         self._held: list[bytes] = []
         self._held_bytes = 0
-        if writes:
-            self._take_lock()
-        else:
-            self._cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        with ExitStack() as opened:
+            given = psycopg2.extensions.parse_dsn(dsn)
+            self.connection = opened.enter_context(closing(psycopg2.connect(**{**_DEFAULTS, **given})))
+            self.connection.autocommit = True
+            self.connection.set_client_encoding("UTF8")
+            for caster in (_BYTES, _NUMBER):
+                psycopg2.extensions.register_type(caster, self.connection)
+            self._cursor: psycopg2.extensions.cursor = self.connection.cursor()
+            if writes:
+                self._take_lock()
+            else:
+                self._cursor.execute(_READ_ONLY)
+            self._opened = opened.pop_all()
 
     def _take_lock(self) -> None:
         try:
             self._cursor.execute(f"SET lock_timeout = 3000; SELECT pg_advisory_lock({WRITER_LOCK})")
         except psycopg2.errors.LockNotAvailable:
-            self.close()
             raise CannotOpen("another process writes to this database") from None
 
     def begin(self) -> None:
@@ -146,7 +155,7 @@ class PostgreSQLLink:
 
     def close(self) -> None:
         """Close the connection; the server undoes what was not committed."""
-        self.connection.close()
+        self._opened.close()
 
     def _defer(self, text: str, params: Sequence[Any]) -> None:
         self._hold(self._cursor.mogrify(text, params))

@@ -2,9 +2,10 @@
 
 import fcntl
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from homeserver.storage.database.statements import Insert, Row, flatten, split_at_list, with_list
 from homeserver.storage.database.txn import Cursor, Dialect
@@ -40,20 +41,15 @@ class SQLiteLink:
 
     def __init__(self, path: Path, *, writes: bool) -> None:
         self._begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
-        self._lock = _take_lock(path) if writes else None
-        if writes:
-            path.touch(mode=0o600)
-        self.connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={'rw' if writes else 'ro'}",
-            uri=True,
-            timeout=BUSY_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=1024,
-        )
-        self._cursor = self.connection.cursor()
-        for pragma in _WRITER_PRAGMAS if writes else _READER_PRAGMAS:
-            self._cursor.execute(f"PRAGMA {pragma}").fetchall()
+        with ExitStack() as opened:
+            if writes:
+                opened.enter_context(_sole_writer(path))
+                path.touch(mode=0o600)
+            self.connection = opened.enter_context(closing(_connect(path, "rw" if writes else "ro")))
+            self._cursor = self.connection.cursor()
+            for pragma in _WRITER_PRAGMAS if writes else _READER_PRAGMAS:
+                self._cursor.execute(f"PRAGMA {pragma}").fetchall()
+            self._opened = opened.pop_all()
 
     def begin(self) -> None:
         """Begin: a writer takes the write lock at once, a reader its snapshot with the first query."""
@@ -132,20 +128,29 @@ class SQLiteLink:
 
     def close(self) -> None:
         """Close the connection; the last one that goes leaves no write-ahead log behind."""
-        self.connection.close()
-        if self._lock is not None:
-            self._lock.close()
+        self._opened.close()
 
 
-def _take_lock(path: Path) -> BinaryIO:
-    """Take the lock that the one writing process of a database holds, in a file beside it.
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=1024,
+    )
 
-    Not in the file itself: letting go of any handle to that would drop SQLite's own locks.
+
+@contextmanager
+def _sole_writer(path: Path) -> Iterator[None]:
+    """Hold the lock that the one writing process of a database holds, on a file beside it.
+
+    Not on the file itself: letting go of any handle to that would drop SQLite's own locks.
     """
-    lock = Path(f"{path}-lock").open("wb")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise CannotOpen("another process writes to this database") from None
-    return lock
+    with Path(f"{path}-lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotOpen("another process writes to this database") from None
+        yield
