@@ -37,7 +37,7 @@ class Case:
     def join_rule(self) -> Any:
         """The room's join rule, whatever it is; a room that names none is joined by invitation.
 
-        Spec: client-server-api#mroomjoin_rules
+        Spec: rooms/v12#authorisation-rules
         """
         rules = self.find(("m.room.join_rules", ""))
         return "invite" if rules is None else rules.content.get("join_rule", "invite")

@@ -42,7 +42,7 @@ class PowerLevels(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     Cheap to make (single levels are read when asked for) and good as long as those two events stay: whoever checks many
     events keeps it and passes it to `check_auth`.
 
-    Spec: client-server-api#mroompower_levels
+    Spec: server-server-api#definitions
     """
 
     version: RoomVersion
@@ -97,7 +97,7 @@ class PowerLevels(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def level_for_notification(self, key: str) -> int:
         """The level required to notify in this way (`room`: everybody).
 
-        Spec: client-server-api#mroompower_levels
+        Spec: client-server-api#push-rules
         """
         return _level_or(self.version, self.notifications.get(key), NOTIFICATION_DEFAULT)
 

@@ -54,7 +54,7 @@ def resolve_steps(
     events: Callable[[EventID], Event | None],
     rejected: Callable[[EventID], bool] = never_rejected,
 ) -> Steps[dict[StateKey, EventID]]:
-    """The same in slices of a millisecond or so: a generator that yields to let others work and returns the resolution.
+    """The same in slices of a few milliseconds: a generator that yields to let others work and returns the resolution.
 
     Raises: MissingEvent, from any step.
     Spec: rooms/v2#state-resolution, rooms/v12#state-resolution, rooms/v1#state-resolution

@@ -19,13 +19,7 @@ def power_order(graph: AuthGraph, event_ids: Set[EventID]) -> Steps[list[EventID
 
     Spec: rooms/v12#definitions
     """
-    nodes = yield from graph.between(event_ids)
-    blocked: dict[EventID, set[EventID]] = {}
-    blocking: dict[EventID, list[EventID]] = {}
-    for event_id in nodes:
-        blocked[event_id] = nodes.intersection(graph.load(event_id).auth_events)
-        for cited in blocked[event_id]:
-            blocking.setdefault(cited, []).append(event_id)
+    blocked, blocking = yield from _edges(graph, (yield from graph.between(event_ids)))
 
     def rank(event_id: EventID) -> tuple[_Rank, EventID]:
         if event_id not in event_ids:
@@ -33,22 +27,35 @@ def power_order(graph: AuthGraph, event_ids: Set[EventID]) -> Steps[list[EventID
         event = graph.load(event_id)
         return (-graph.power_of_sender(event), event.origin_server_ts, event_id), event_id
 
-    free = [rank(event_id) for event_id in nodes if not blocked[event_id]]
+    free = [rank(event_id) for event_id, cited in blocked.items() if not cited]
     heapify(free)
     order: list[EventID] = []
-    seen = 0
     while free:
         event_id = heappop(free)[1]
         if event_id in event_ids:
             order.append(event_id)
+            if not len(order) % SLICE:
+                yield
         for waiting in blocking.get(event_id, ()):
             blocked[waiting].remove(event_id)
             if not blocked[waiting]:
                 heappush(free, rank(waiting))
-        seen += 1
+    return order
+
+
+def _edges(
+    graph: AuthGraph, nodes: Set[EventID]
+) -> Steps[tuple[dict[EventID, set[EventID]], dict[EventID, list[EventID]]]]:
+    """For each node the nodes it cites; for each that is cited the nodes that cite it."""
+    cited: dict[EventID, set[EventID]] = {}
+    citing: dict[EventID, list[EventID]] = {}
+    for seen, event_id in enumerate(nodes, 1):
+        cited[event_id] = {other for other in graph.load(event_id).auth_events if other in nodes}
+        for other in cited[event_id]:
+            citing.setdefault(other, []).append(event_id)
         if not seen % SLICE:
             yield
-    return order
+    return cited, citing
 
 
 def mainline_order(graph: AuthGraph, event_ids: Set[EventID], power_levels: EventID | None) -> Steps[list[EventID]]:
@@ -61,6 +68,8 @@ def mainline_order(graph: AuthGraph, event_ids: Set[EventID], power_levels: Even
     while ancestor is not None and ancestor not in position:
         position[ancestor] = len(position)
         ancestor = graph.find_cited_levels(ancestor)
+        if not len(position) % SLICE:
+            yield
     off = len(position)  # after every index: not on the mainline
     ranks = []
     for seen, event_id in enumerate(event_ids, 1):

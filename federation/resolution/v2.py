@@ -16,7 +16,7 @@ def resolve_steps(
 ) -> Steps[dict[StateKey, EventID]]:
     """The resolution, given what all state sets have in common and what each has besides.
 
-    Spec: rooms/v2#algorithm, rooms/v12#algorithm
+    Spec: rooms/v2#state-resolution, rooms/v12#algorithm
     """
     revised = graph.version.state_resolution == 21
     conflict = yield from _full_conflicted_set(unconflicted.values(), conflicted, graph, revised=revised)
@@ -42,7 +42,7 @@ def _full_conflicted_set(
     *,
     revised: bool,
 ) -> Steps[set[EventID]]:
-    """Spec: rooms/v2#definitions, rooms/v12#definitions."""
+    """Spec: rooms/v2#state-resolution, rooms/v12#definitions."""
     branches = [{event_id for _, event_id in branch} for branch in conflicted]
     conflict = set[EventID]().union(*branches)
     # the auth difference; the chains of the unconflicted state belong to each branch and need one walk only
