@@ -70,7 +70,7 @@ class Room:
         """The people who are joined (committed), with their membership events."""
         return self.shown.joined
 
-    def find_recent(self, event_id: EventID) -> RoomEvent | None:
+    def find_recent(self, event_id: str) -> RoomEvent | None:
         """The committed event of that ID if it is among the recent ones."""
         return next((held for held in reversed(self.recent) if held.event_id == event_id), None)
 
@@ -168,7 +168,8 @@ class Room:
                 if held.replaces == target.event_id:
                     held.replaced = target.as_replaced()
         for held in traces.values():
-            held.redact(pruned, because)
+            if held.redacted_because is None:
+                held.redact(pruned, because)
         if pruned.is_state and pruned.key == POWER_LEVELS:
             self._relevel()
 

@@ -31,8 +31,8 @@ class RoomDropped(Exception):  # noqa: N818 - says what happened
 class Pending:
     """An event that is built and not yet committed, and the head it leaves.
 
-    `group` is the new state group of a state event. A redaction that takes effect has its `target`, and `pruned` is what
-    it leaves of that.
+    `group` is the new state group of a state event. A redaction that takes effect has its `target`, and `pruned` is
+    what it leaves of that.
     """
 
     __slots__ = ("after", "group", "held", "pruned", "target")

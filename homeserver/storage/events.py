@@ -6,14 +6,14 @@ the same object in the room's state, in its recent events and in the changes tha
 The place of an event in its room is the pair (depth, stream); what has no stream position is in no timeline.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from federation.event import Event, encode_client_event, revive_event
-from federation.ids import DeviceID, EventID, UserID
+from federation.ids import DeviceID, EventID, RoomID, UserID
 from homeserver.storage.database import Insert, Row, Txn
 from homeserver.storage.rooms import RoomRecord
 
@@ -162,7 +162,7 @@ def append_event(txn: Txn, held: RoomEvent, stream: int | None, standing: Standi
             held.group,
             held.replaced.nid if held.replaced else None,
             event.redacts,
-            origin.device_id if origin else None,
+            origin.device_id or "" if origin else None,
             origin.txn_id if origin else None,
             standing.value,
             event.raw,
@@ -179,7 +179,7 @@ def read_event(room: RoomRecord, row: Row) -> RoomEvent:
     """The event of a row of one of the queries here."""
     nid, event_id, stream, group, sender, device_id, txn_id, raw, because_id, because, *previous = row
     event = revive_event(room.version, raw, event_id=event_id, room_id=room.room_id)
-    origin = None if txn_id is None else Origin(sender, device_id, txn_id)
+    origin = None if txn_id is None else Origin(sender, device_id or None, txn_id)
     held = RoomEvent(event, nid=nid, room_nid=room.nid, group=group or 0, stream=stream or 0, origin=origin)
     if because is not None:
         redaction = revive_event(room.version, because, event_id=because_id, room_id=room.room_id)
@@ -199,6 +199,12 @@ def load_events(txn: Txn, room: RoomRecord, nids: Iterable[int]) -> dict[int, Ro
     """The events of those ids, by id, without what they replaced."""
     rows = txn.all_in(f"{_PLAIN} WHERE e.nid {{in}}", nids)
     return {row[0]: read_event(room, row) for row in rows}
+
+
+def load_contents(txn: Txn, nids: Iterable[int]) -> dict[int, Mapping[str, object]]:
+    """The contents of events, by id."""
+    rows = txn.all_in("SELECT nid, json FROM events WHERE nid {in}", nids)
+    return {nid: msgspec.json.decode(raw)["content"] for nid, raw in rows}
 
 
 def find_event(txn: Txn, room: RoomRecord, event_id: str) -> RoomEvent | None:
@@ -241,9 +247,9 @@ def find_place(txn: Txn, room_nid: int, stream: int) -> Place | None:
 class Sent(NamedTuple):
     """A request of a device that made an event: enough to know it again."""
 
-    room_nid: int
+    room_id: RoomID
     type: str
-    redacts: str | None
+    redacts: EventID | None
     txn_id: str
     event_id: EventID
 
@@ -251,8 +257,8 @@ class Sent(NamedTuple):
 def load_sent(txn: Txn, user_id: UserID, device_id: DeviceID | None, most: int) -> list[Sent]:
     """What a device sent with transaction ids, the newest first."""
     rows = txn.all(
-        "SELECT room_nid, type, redacts, txn_id, event_id FROM events"
-        " WHERE sender = ? AND device_id = ? AND txn_id IS NOT NULL ORDER BY nid DESC LIMIT ?",
+        "SELECT rooms.room_id, type, redacts, txn_id, event_id FROM events JOIN rooms ON rooms.nid = events.room_nid"
+        " WHERE sender = ? AND device_id = ? AND txn_id IS NOT NULL ORDER BY events.nid DESC LIMIT ?",
         (user_id, device_id or "", most),
     )
     return [Sent(*row) for row in rows]

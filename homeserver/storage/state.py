@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from federation.ids import EventID, StateKey
-from homeserver.storage.database import Insert, Row, Txn
+from homeserver.storage.database import Insert, Txn
 from homeserver.storage.events import RoomEvent, load_events, load_recent
 from homeserver.storage.rooms import RoomRecord
 
@@ -101,7 +101,7 @@ def load_group(txn: Txn, nid: int) -> GroupRow:
     row = txn.one("SELECT base_nid, event_nids FROM state_groups WHERE nid = ?", (nid,))
     if row is None:
         raise LookupError(f"no state group {nid}")
-    return GroupRow(nid, row[0], tuple(_unpack(row[1])))
+    return GroupRow(nid, row[0], _unpack(row[1]))
 
 
 def load_group_nids(txn: Txn, group: GroupRow) -> tuple[int, ...]:
@@ -117,34 +117,62 @@ def load_state(txn: Txn, room: RoomRecord, group: int) -> dict[StateKey, RoomEve
     return {held[nid].event.key: held[nid] for nid in nids}
 
 
-def find_in_groups(txn: Txn, groups: Iterable[int], wanted: Collection[int]) -> dict[int, int | None]:
-    """By group, which one of the `wanted` events, all of one key, is in its state."""
+def find_in_groups(txn: Txn, groups: Iterable[int], *wanted: Collection[int]) -> dict[int, tuple[int | None, ...]]:
+    """By group, for each collection of events that are all of one key, which of them is in the group's state."""
     rows = _load_group_rows(txn, groups)
-    bases = _load_group_rows(txn, {row.base for row in rows.values() if row.base is not None})
-    chosen = frozenset(wanted)
-    in_base = {nid: _last_of(chosen, row) for nid, row in bases.items()}
+    bases = _load_group_rows(txn, {row.base for row in rows.values() if row.base is not None} - rows.keys())
+    chosen = [frozenset(nids) for nids in wanted]
+    nearest = {nid: [_last_of(nids, row) for nids in chosen] for nid, row in (rows | bases).items()}
+    nothing: list[int | None] = [None] * len(chosen)
     return {
-        nid: found if (found := _last_of(chosen, row)) is not None else in_base.get(row.base or 0)
+        nid: tuple(
+            own if own is not None else inherited
+            for own, inherited in zip(nearest[nid], nearest.get(row.base or 0, nothing), strict=True)
+        )
         for nid, row in rows.items()
     }
 
 
+def find_state(txn: Txn, room: RoomRecord, group: int, event_type: str, state_keys: Collection[str]) -> list[RoomEvent]:
+    """The events of one type and these keys in a group's state."""
+    row = load_group(txn, group)
+    candidates = txn.all_in(
+        "SELECT nid, state_key FROM events WHERE state_key {in} AND room_nid = ? AND type = ?",
+        state_keys,
+        (room.nid, event_type),
+    )
+    nids = load_group_nids(txn, row)
+    at = {nid: index for index, nid in enumerate(nids)}
+    chosen: dict[str, int] = {}
+    for nid, state_key in sorted(candidates, key=lambda row: at.get(row[0], -1)):
+        if nid in at:
+            chosen[state_key] = nid
+    return list(load_events(txn, room, chosen.values()).values())
+
+
 def _load_group_rows(txn: Txn, groups: Iterable[int]) -> dict[int, GroupRow]:
     rows = txn.all_in("SELECT nid, base_nid, event_nids FROM state_groups WHERE nid {in}", set(groups))
-    return {nid: GroupRow(nid, base, tuple(_unpack(packed))) for nid, base, packed in rows}
+    return {nid: GroupRow(nid, base, _unpack(packed)) for nid, base, packed in rows}
 
 
 def _last_of(chosen: frozenset[int], row: GroupRow) -> int | None:
     return next((nid for nid in reversed(row.event_nids) if nid in chosen), None)
 
 
-def load_key_events(txn: Txn, room_nid: int, key: StateKey) -> list[Row]:
-    """(nid, stream, membership, json) of all events of one key that a room's timeline ever had."""
-    return txn.all(
-        "SELECT nid, stream, membership, json FROM events"
-        " WHERE room_nid = ? AND type = ? AND state_key = ? AND group_nid IS NOT NULL",
+class KeyEvent(NamedTuple):
+    """A state event of a key: stream position, None outside the timeline, and membership if it gives one."""
+
+    stream: int | None
+    membership: str | None
+
+
+def load_key_events(txn: Txn, room_nid: int, key: StateKey) -> dict[int, KeyEvent]:
+    """All events of one key that a room ever had, by id."""
+    rows = txn.all(
+        "SELECT nid, stream, membership FROM events WHERE room_nid = ? AND type = ? AND state_key = ?",
         (room_nid, *key),
     )
+    return {nid: KeyEvent(stream, membership) for nid, stream, membership in rows}
 
 
 def load_state_changes(txn: Txn, room_nid: int, after: int, upto: int) -> list[StateChange]:
@@ -170,7 +198,7 @@ def _pack(nids: Iterable[int]) -> bytes:
     return array("q", nids).tobytes()
 
 
-def _unpack(packed: bytes) -> array[int]:
+def _unpack(packed: bytes) -> tuple[int, ...]:
     nids = array("q")
     nids.frombytes(packed)
-    return nids
+    return tuple(nids)

@@ -1,0 +1,231 @@
+"""Reading a room: pages of its history, single events and what lies around them.
+
+Spec: client-server-api#getting-events-for-a-room
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from federation.ids import UserID
+from homeserver.policy import NotFound
+from homeserver.rooms.filters import RoomEventFilter, build_test
+from homeserver.rooms.places import BEGINNING, END, before, encode_token, find_token_place
+from homeserver.rooms.render import Asker, render
+from homeserver.rooms.room import Room
+from homeserver.rooms.sight import Seen, find_seen, load_seen
+from homeserver.rooms.view import View, Views
+from homeserver.storage.database import Database, Txn
+from homeserver.storage.events import Place, RoomEvent, find_event, load_page
+from homeserver.storage.rooms import RoomRecord
+from homeserver.storage.state import find_state, load_state
+
+MOST_EVENTS: Final = 500
+"""How many events a page has at most."""
+MOST_LOOKED_AT: Final = 2000
+"""After how many events a page ends although it is not full, because filter or visibility let few pass."""
+_AT_ONCE: Final = 100
+
+_ALL: Final = RoomEventFilter()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Which page: from a token (None: the end, or the beginning if forwards) to one, and which events of it."""
+
+    backwards: bool
+    start: Place | int | None = None
+    stop: Place | int | None = None
+    limit: int = 10
+    wanted: RoomEventFilter = _ALL
+
+
+@dataclass(slots=True)
+class Page:
+    """A page of history: what the asker may see and wants, and the tokens around it; `end` None: there is no more."""
+
+    start: Place
+    end: Place | None = None
+    events: list[Seen] = field(default_factory=list)
+    state: list[RoomEvent] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Context:
+    """An event, what lies around it, and the state at the last of these events."""
+
+    event: Seen
+    before: Page
+    after: Page
+    state: list[RoomEvent]
+
+
+class History:
+    """Reads rooms for people, who see what they may."""
+
+    def __init__(self, database: Database, views: Views, now_ms: Callable[[], int]) -> None:
+        self._db = database
+        self._views = views
+        self._now_ms = now_ms
+
+    async def messages(self, asker: Asker, room_id: str, ask: Ask) -> dict[str, object]:
+        """A page of history, in client form.
+
+        Raises: Hidden; Refused.
+        Spec: client-server-api#get_matrixclientv3roomsroomidmessages
+        """
+        view = await self._views.open(asker.user_id, room_id)
+        page = await self._db.read(_read_page, view.room.record, view, ask)
+        answer: dict[str, object] = {"start": encode_token(page.start), "chunk": _render(page.events, asker)}
+        if page.end is not None:
+            answer["end"] = encode_token(page.end)
+        if ask.wanted.lazy_load_members:
+            answer["state"] = [msgspec.Raw(held.client) for held in page.state]
+        return answer
+
+    async def event(self, asker: Asker, room_id: str, event_id: str) -> bytes:
+        """One event, in client form.
+
+        Raises: NotFound when there is none that the asker may see; Hidden; Refused.
+        Spec: client-server-api#get_matrixclientv3roomsroomideventeventid
+        """
+        view = await self._views.open(asker.user_id, room_id)
+        seen = await self.find(view, event_id)
+        if seen is None:
+            raise NotFound("Event not found")
+        return render(seen.held, asker, membership=seen.membership, previous=seen.previous)
+
+    async def find(self, view: View, event_id: str) -> Seen | None:
+        """The event of that ID, if it is in the room and the viewer may see it; anything may be asked."""
+        recent = view.room.find_recent(event_id)
+        if recent is not None:
+            found = await self.see(view.room, view.user_id, [recent])
+            return found[0] if found else None
+        return await self._db.read(_read_event, view.room.record, view.user_id, event_id)
+
+    async def see(self, room: Room, user_id: UserID, events: Sequence[RoomEvent]) -> list[Seen]:
+        """Those of some events of a room's timeline that a person may see; from memory where that tells.
+
+        Spec: client-server-api#room-history-visibility
+        """
+        found = find_seen(room, user_id, events)
+        return found if found is not None else await self._db.read(load_seen, room.record, user_id, events)
+
+    async def context(
+        self, asker: Asker, room_id: str, event_id: str, *, limit: int, wanted: RoomEventFilter
+    ) -> dict[str, object]:
+        """What lies around an event, in client form.
+
+        Raises: NotFound when there is no such event that the asker may see; Hidden; Refused.
+        Spec: client-server-api#get_matrixclientv3roomsroomidcontexteventid
+        """
+        view = await self._views.open(asker.user_id, room_id)
+        found = await self._db.read(_read_context, view, event_id, limit, wanted)
+        if found is None:
+            raise NotFound("Event not found")
+        (event,) = _render([found.event], asker)
+        return {
+            "event": event,
+            "events_before": _render(found.before.events, asker),
+            "events_after": _render(found.after.events, asker),
+            "start": encode_token(found.before.end or found.before.start),
+            "end": encode_token(found.after.end or found.after.start),
+            "state": [msgspec.Raw(held.client) for held in found.state],
+        }
+
+
+def _render(events: Iterable[Seen], asker: Asker) -> list[msgspec.Raw]:
+    return [
+        msgspec.Raw(render(seen.held, asker, membership=seen.membership, previous=seen.previous)) for seen in events
+    ]
+
+
+def _read_event(txn: Txn, record: RoomRecord, user_id: UserID, event_id: str) -> Seen | None:
+    held = find_event(txn, record, event_id)
+    found = [] if held is None else load_seen(txn, record, user_id, [held])
+    return found[0] if found else None
+
+
+def _read_page(txn: Txn, record: RoomRecord, view: View, ask: Ask) -> Page:
+    start = _find_start(txn, record, view, ask)
+    page = _fill_page(txn, record, view.user_id, ask, start)
+    if ask.wanted.lazy_load_members:
+        page.state = _load_senders(txn, record, [seen.held for seen in page.events])
+    return page
+
+
+def _find_start(txn: Txn, record: RoomRecord, view: View, ask: Ask) -> Place:
+    if not ask.backwards:
+        return BEGINNING if ask.start is None else find_token_place(txn, record.nid, ask.start)
+    last = view.left.place if view.left is not None else END
+    return last if ask.start is None else min(last, find_token_place(txn, record.nid, ask.start))
+
+
+def _fill_page(txn: Txn, record: RoomRecord, user_id: UserID, ask: Ask, start: Place) -> Page:
+    page = Page(start, start)
+    stop = None if ask.stop is None else find_token_place(txn, record.nid, ask.stop)
+    limit = min(ask.limit, ask.wanted.limit or ask.limit, MOST_EVENTS)
+    test = build_test(ask.wanted)
+    if limit < 1 or not ask.wanted.takes_room(record.room_id):
+        page.end = None
+    left_to_look_at = MOST_LOOKED_AT
+    while page.end is not None and (missing := limit - len(page.events)) and left_to_look_at > 0:
+        size = missing if test is None else max(missing, _AT_ONCE)
+        left_to_look_at -= size
+        found = load_page(txn, record, page.end, size, backwards=ask.backwards)
+        within = found if stop is None else [held for held in found if (held.place > stop) is ask.backwards]
+        seen = load_seen(txn, record, user_id, within if test is None else [h for h in within if test(h.event)])
+        page.events += seen[:missing]
+        if len(seen) > missing:
+            page.end = _behind(page.events[-1].held, ask.backwards)
+        else:
+            page.end = _behind(found[-1], ask.backwards) if len(within) == size else None
+    return page
+
+
+def _behind(held: RoomEvent, backwards: bool) -> Place:
+    return before(held) if backwards else held.place
+
+
+def _load_senders(txn: Txn, record: RoomRecord, events: Sequence[RoomEvent]) -> list[RoomEvent]:
+    """The membership events of those who sent these events, as of the last of them.
+
+    Spec: client-server-api#lazy-loading-room-members
+    """
+    if not events:
+        return []
+    senders = {held.event.sender for held in events}
+    return find_state(txn, record, events[-1].group, "m.room.member", senders)
+
+
+def _read_context(txn: Txn, view: View, event_id: str, limit: int, wanted: RoomEventFilter) -> Context | None:
+    record, user_id = view.room.record, view.user_id
+    event = _read_event(txn, record, user_id, event_id)
+    if event is None:
+        return None
+    earlier, later = limit // 2, limit - limit // 2
+    back = Ask(backwards=True, limit=earlier, wanted=wanted)
+    ahead = Ask(backwards=False, limit=later, wanted=wanted)
+    pages = (
+        _fill_page(txn, record, user_id, back, before(event.held)),
+        _fill_page(txn, record, user_id, ahead, event.held.place),
+    )
+    events = [*pages[0].events, event, *pages[1].events]
+    state = _load_context_state(txn, record, [seen.held for seen in events], wanted)
+    return Context(event, *pages, state)
+
+
+def _load_context_state(
+    txn: Txn, record: RoomRecord, events: Sequence[RoomEvent], wanted: RoomEventFilter
+) -> list[RoomEvent]:
+    state = load_state(txn, record, events[-1].group).values()
+    test = build_test(wanted)
+    senders = {held.event.sender for held in events} if wanted.lazy_load_members else None
+    return [
+        held
+        for held in state
+        if (test is None or test(held.event))
+        and (senders is None or held.event.type != "m.room.member" or held.event.state_key in senders)
+    ]

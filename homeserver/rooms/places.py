@@ -1,0 +1,49 @@
+"""Pagination tokens of a room: `t<depth>-<stream>` is the point just after the event at that place.
+
+A token of a sync, `s<position>...`, means the end of what the room had at that stream position.
+"""
+
+import re
+from typing import Final
+
+from homeserver.policy import Invalid
+from homeserver.storage.database import Txn
+from homeserver.storage.events import Place, RoomEvent, find_place
+
+_PLACE: Final = re.compile(r"t([0-9]{1,18})-(-?[0-9]{1,18})")
+_POSITION: Final = re.compile(r"s([0-9]{1,18})(?![0-9]).*", re.DOTALL)
+
+BEGINNING: Final[Place] = (-1, 0)
+END: Final[Place] = (2**63 - 1, 0)
+
+
+def parse_token(text: str) -> Place | int:
+    """The place of a token, or the stream position of a sync's.
+
+    Raises: Invalid.
+    """
+    place = _PLACE.fullmatch(text)
+    if place is not None:
+        return int(place[1]), int(place[2])
+    position = _POSITION.fullmatch(text)
+    if position is not None:
+        return int(position[1])
+    raise Invalid("M_INVALID_PARAM", "Not a pagination token")
+
+
+def encode_token(place: Place) -> str:
+    """The token of a place."""
+    return f"t{place[0]}-{place[1]}"
+
+
+def before(held: RoomEvent) -> Place:
+    """The point just before an event."""
+    depth, stream = held.place
+    return depth, stream - 1
+
+
+def find_token_place(txn: Txn, room_nid: int, token: Place | int) -> Place:
+    """The place that a token means in a room."""
+    if isinstance(token, tuple):
+        return token
+    return find_place(txn, room_nid, token) or BEGINNING

@@ -1,0 +1,86 @@
+"""Sending: messages and redactions of people who are joined.
+
+Spec: client-server-api#sending-events-to-a-room, client-server-api#redactions
+"""
+
+from collections.abc import Mapping
+
+from federation.ids import EventID
+from homeserver.policy import Invalid, NotFound, Policy, Redact, SendEvent
+from homeserver.rooms.history import History
+from homeserver.rooms.rooms import Rooms
+from homeserver.rooms.seal import Draft
+from homeserver.rooms.transactions import Request, Transactions
+from homeserver.rooms.view import View, Views
+from homeserver.storage.events import Origin
+
+REDACTION = "m.room.redaction"
+
+
+class Sending:
+    """Sends events that are not state. Every method answers a repeated transaction id with the first event.
+
+    Methods raise Hidden when the sender is not joined or there is no such room, Refused, EventTooLarge and Invalid.
+    """
+
+    def __init__(
+        self, rooms: Rooms, views: Views, history: History, policy: Policy, transactions: Transactions
+    ) -> None:
+        self._rooms = rooms
+        self._views = views
+        self._history = history
+        self._policy = policy
+        self._transactions = transactions
+
+    async def send(self, origin: Origin, room_id: str, event_type: str, content: Mapping[str, object]) -> EventID:
+        """Send an event; a redaction is one that names its target in its content.
+
+        Spec: client-server-api#put_matrixclientv3roomsroomidsendeventtypetxnid
+        """
+        request = Request(room_id, event_type, origin.txn_id)
+        if event_type == REDACTION:
+            return await self._transactions.once(
+                origin, request, lambda: self._redact(origin, room_id, _target_of(content), content)
+            )
+        return await self._transactions.once(origin, request, lambda: self._send(origin, room_id, event_type, content))
+
+    async def redact(self, origin: Origin, room_id: str, event_id: str, reason: str | None) -> EventID:
+        """Redact an event that the sender may see.
+
+        Raises: NotFound when there is none.
+        Spec: client-server-api#put_matrixclientv3roomsroomidredacteventidtxnid
+        """
+        content = {} if reason is None else {"reason": reason}
+        request = Request(room_id, event_id, origin.txn_id)
+        return await self._transactions.once(origin, request, lambda: self._redact(origin, room_id, event_id, content))
+
+    async def _send(self, origin: Origin, room_id: str, event_type: str, content: Mapping[str, object]) -> EventID:
+        room = await self._views.open_joined(origin.user_id, room_id)
+        await self._policy.check(SendEvent(by=origin.user_id, room=room, type=event_type, content=content))
+        draft = Draft(type=event_type, sender=origin.user_id, content=content, origin=origin)
+        return (await self._rooms.append(room, draft)).event_id
+
+    async def _redact(self, origin: Origin, room_id: str, event_id: str, content: Mapping[str, object]) -> EventID:
+        sender = origin.user_id
+        room = await self._views.open_joined(sender, room_id)
+        seen = await self._history.find(View(room=room, user_id=sender), event_id)
+        if seen is None:
+            raise NotFound("Event not found")
+        target = seen.held
+        await self._policy.check(Redact(by=sender, room=room, event_id=target.event_id, target=target.event))
+        draft = Draft(
+            type=REDACTION,
+            sender=sender,
+            content={name: value for name, value in content.items() if name != "redacts"},
+            redacts=target.event_id,
+            target=target,
+            origin=origin,
+        )
+        return (await self._rooms.append(room, draft)).event_id
+
+
+def _target_of(content: Mapping[str, object]) -> str:
+    target = content.get("redacts")
+    if not isinstance(target, str):
+        raise Invalid("M_BAD_JSON", "A redaction names its target in redacts")
+    return target

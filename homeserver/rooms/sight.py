@@ -1,0 +1,99 @@
+"""What one person may see of a room's history: the facts that `visibility` judges, read for many events at once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from federation.ids import StateKey, UserID
+from homeserver.rooms.room import Room
+from homeserver.rooms.visibility import may_see, may_see_change
+from homeserver.storage.database import Txn
+from homeserver.storage.events import Replaced, RoomEvent, load_contents
+from homeserver.storage.rooms import RoomRecord
+from homeserver.storage.state import KeyEvent, find_in_groups, load_key_events
+
+VISIBILITY: Final[StateKey] = ("m.room.history_visibility", "")
+
+
+class _Member(msgspec.Struct):
+    membership: object = None
+
+
+_member_decoder: Final = msgspec.json.Decoder(_Member)
+
+
+class Seen(NamedTuple):
+    """An event that a person may see, what they were when it was sent, and whether they may see what it replaced."""
+
+    held: RoomEvent
+    membership: str
+    previous: bool
+
+
+class _Facts:
+    """The visibility and the person's membership in the state groups of some events."""
+
+    def __init__(self, txn: Txn, record: RoomRecord, user_id: UserID, groups: set[int]) -> None:
+        self.user_id = user_id
+        self._members: Mapping[int, KeyEvent] = load_key_events(txn, record.nid, ("m.room.member", user_id))
+        rules = load_key_events(txn, record.nid, VISIBILITY)
+        self._at = find_in_groups(txn, groups, rules, self._members)
+        self._contents = load_contents(txn, rules)
+        joins = [e.stream for e in self._members.values() if e.membership == "join" and e.stream is not None]
+        self.last_join = max(joins, default=None)
+
+    def visibility(self, nid: int | None) -> object:
+        """What the visibility event of that id says."""
+        return self._contents[nid].get("history_visibility") if nid is not None and nid in self._contents else None
+
+    def membership(self, nid: int | None) -> str | None:
+        """What the membership event of that id makes of the person."""
+        return self._members[nid].membership if nid is not None and nid in self._members else None
+
+    def judge(self, held: RoomEvent) -> Seen | None:
+        """The event, if the person may see it."""
+        rule, member = self._at[held.group]
+        membership = self.membership(member)
+        memberships, visibilities = [membership], [self.visibility(rule)]
+        before = held.replaced.nid if held.replaced is not None else None
+        if held.nid == rule:
+            visibilities.append(self.visibility(before))
+        elif held.nid == member:
+            memberships.append(self.membership(before))
+        if not may_see_change(visibilities, memberships, joined_later=self._joined_after(held.stream)):
+            return None
+        return Seen(held, membership or "leave", held.replaced is not None and self._may_see_replaced(held.replaced))
+
+    def _may_see_replaced(self, replaced: Replaced) -> bool:
+        rule, member = self._at[replaced.group]
+        later = self._joined_after(replaced.stream)
+        return may_see(self.visibility(rule), self.membership(member), joined_later=later)
+
+    def _joined_after(self, stream: int) -> bool:
+        return self.last_join is not None and self.last_join > stream
+
+
+def load_seen(txn: Txn, record: RoomRecord, user_id: UserID, events: Sequence[RoomEvent]) -> list[Seen]:
+    """Those of the events that the person may see, in their order.
+
+    Spec: client-server-api#room-history-visibility
+    """
+    if not events:
+        return []
+    groups = {held.group for held in events} | {held.replaced.group for held in events if held.replaced is not None}
+    facts = _Facts(txn, record, user_id, groups)
+    return [seen for held in events if (seen := facts.judge(held)) is not None]
+
+
+def find_seen(room: Room, user_id: UserID, events: Sequence[RoomEvent]) -> list[Seen] | None:
+    """The same from memory, for somebody who has been joined since before the first of the events; None if unknown."""
+    member = room.shown.joined.get(user_id)
+    if member is None:
+        return None
+    replaced = member.replaced
+    was_joined = replaced is not None and _member_decoder.decode(replaced.content).membership == "join"
+    since = replaced.stream if replaced is not None and was_joined else member.stream
+    if events and since > events[0].stream:
+        return None
+    return [Seen(held, "join", held.replaced is not None and held.replaced.stream >= since) for held in events]

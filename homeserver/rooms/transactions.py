@@ -1,0 +1,103 @@
+"""Transaction ids: a request that is sent again does not happen again, also after a restart.
+
+Each device has its last requests in memory, read from its stored events when it first sends something. Whoever comes
+while the first of two equal requests is under way waits for that one.
+
+Spec: client-server-api#transaction-identifiers
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.python.failure import Failure
+
+from federation.ids import DeviceID, EventID, RoomID, UserID
+from homeserver.storage.database import Database
+from homeserver.storage.events import Origin, load_sent
+
+MOST_REQUESTS: Final = 1000
+"""How many requests of a device are known again; a transaction id that is older than that counts as new."""
+MOST_DEVICES: Final = 10_000
+
+
+class Request(NamedTuple):
+    """The path of a request: `door` is the event type for /send, the event ID for /redact."""
+
+    room_id: str
+    door: str
+    txn_id: str
+
+
+_Waiting: TypeAlias = list[Deferred[EventID]]
+_Device: TypeAlias = dict[Request, "EventID | _Waiting"]
+_Owner: TypeAlias = tuple[UserID, DeviceID | None]
+
+
+class Transactions:
+    """What devices sent lately."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._devices: OrderedDict[_Owner, _Device] = OrderedDict()
+
+    async def once(self, origin: Origin, request: Request, send: Callable[[], Coroutine[Any, Any, EventID]]) -> EventID:
+        """The event of that request: that of its first time, or the one that `send` makes now.
+
+        It is made even if nobody waits for it any more, so that the client's next try finds it.
+
+        Raises: what `send` raises; the request may then be tried again.
+        """
+        owner = (origin.user_id, origin.device_id)
+        device = self._devices.get(owner)
+        if device is None:
+            device = await self._load(owner)
+        known = device.get(request)
+        if isinstance(known, str):
+            return known
+        answer: Deferred[EventID] = Deferred()
+        if known is not None:
+            known.append(answer)
+            return await answer
+        device[request] = [answer]
+        ensureDeferred(send()).addCallbacks(
+            _answer, _fail, callbackArgs=(device, request), errbackArgs=(device, request)
+        )
+        return await answer
+
+    async def _load(self, owner: _Owner) -> _Device:
+        loaded: _Device = {}
+        for sent in reversed(await self._db.read(load_sent, *owner, MOST_REQUESTS)):
+            loaded[Request(sent.room_id, sent.type, sent.txn_id)] = sent.event_id
+            if sent.redacts is not None:
+                loaded[Request(sent.room_id, sent.redacts, sent.txn_id)] = sent.event_id
+        # whoever was faster has the device's present
+        device = self._devices.setdefault(owner, loaded)
+        self._let_go()
+        return device
+
+    def _let_go(self) -> None:
+        if len(self._devices) <= MOST_DEVICES:
+            return
+        for owner, device in self._devices.items():
+            if all(isinstance(known, str) for known in device.values()):
+                del self._devices[owner]
+                return
+
+
+def _answer(event_id: EventID, device: _Device, request: Request) -> None:
+    waiting = device[request]
+    device[request] = event_id
+    if len(device) > MOST_REQUESTS:
+        oldest = next(iter(device))
+        if isinstance(device[oldest], str):
+            del device[oldest]
+    for answer in waiting if isinstance(waiting, list) else ():
+        answer.callback(event_id)
+
+
+def _fail(failure: Failure, device: _Device, request: Request) -> None:
+    waiting = device.pop(request)
+    for answer in waiting if isinstance(waiting, list) else ():
+        answer.errback(failure)
