@@ -13,6 +13,7 @@ from homeserver.policy import Invalid
 
 LONGEST_PART = 100
 _PART = re.compile(r"[^\W\d_]+(?:[-' .\u2019\u02bc]+[^\W\d_]+)*\.?")
+_KEY = re.compile(r"[0-9A-Za-zА-Яа-яЁё][0-9A-Za-zА-Яа-яЁё._/-]{0,63}")
 _WORD = re.compile(r"[^\W\d_]+")
 _UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
 
@@ -49,6 +50,17 @@ def parse_title(field: str, text: str, longest: int) -> str:
         raise BadName(field, "there is nothing to read")
     _check_one_script(field, title)
     return title
+
+
+def parse_key(text: str) -> str:
+    """The key by which a journal knows a person: letters, digits and what joins them.
+
+    Raises: BadName.
+    """
+    key = text.strip()
+    if _KEY.fullmatch(key) is None:
+        raise BadName("key", "1 to 64 letters, digits, dots, dashes, slashes")
+    return key
 
 
 def _normalized(field: str, text: str, longest: int) -> str:
