@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from federation.auth import auth_types, check_auth, may_redact
 from federation.errors import Refused
 from federation.event import Event
-from federation.ids import EventID, RoomID, StateKey, UserID
+from federation.ids import RoomID, StateKey, UserID
 from federation.redaction import redact_event
 from federation.versions import RoomVersion
 from homeserver.rooms.head import CREATE, POWER_LEVELS, Head, build_head, first_head

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
-from federation.ids import DeviceID, EventID, RoomID, UserID
+from federation.ids import DeviceID, EventID, UserID
 from homeserver.storage.database import Database
 from homeserver.storage.events import Origin, load_sent
 
