@@ -137,9 +137,10 @@ class Match(NamedTuple):
 class _Node:
     """What may follow after some segments of a path."""
 
-    __slots__ = ("methods", "parameter", "words")
+    __slots__ = ("depth", "methods", "parameter", "words")
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
         self.words: dict[bytes, _Node] = {}
         self.parameter: _Node | None = None
         self.methods: dict[bytes, tuple[Route, tuple[str, ...]]] = {}
@@ -147,9 +148,9 @@ class _Node:
     def grow(self, segment: str) -> "_Node":
         """The node behind that segment of a declared path."""
         if segment.startswith("{"):
-            self.parameter = self.parameter or _Node()
+            self.parameter = self.parameter or _Node(self.depth + 1)
             return self.parameter
-        return self.words.setdefault(segment.encode(), _Node())
+        return self.words.setdefault(segment.encode(), _Node(self.depth + 1))
 
 
 class Router:
@@ -161,7 +162,7 @@ class Router:
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        self._root = _Node()
+        self._root = _Node(1)
         for route in routes:
             self._add(route)
         for api in (b"client", b"media"):
@@ -188,20 +189,16 @@ class Router:
             MatrixError: no such path (404), or not with that method (405).
         """
         segments = path.split(b"/")
-        found = self._walk(self._root, segments, 1, ())
+        found = self._walk(b"GET" if method == b"HEAD" else method, self._root, segments, ())
         if found is None:
-            raise Unrecognized
-        node, values = found
-        entry = node.methods.get(b"GET" if method == b"HEAD" else method)
-        if entry is None:
-            raise WrongMethod
-        return Match(entry[0], entry[1], values)
+            raise WrongMethod if self._walk(None, self._root, segments, ()) else Unrecognized
+        return found
 
     def _walk(
-        self, node: _Node, segments: list[bytes], start: int, values: tuple[bytes, ...]
-    ) -> tuple[_Node, tuple[bytes, ...]] | None:
-        """The node at the end of the path with the values on the way; words go before parameters."""
-        for at in range(start, len(segments)):
+        self, method: bytes | None, node: _Node, segments: list[bytes], values: tuple[bytes, ...]
+    ) -> Match | None:
+        """The route with that method (or any) at the end of the path below a node; words go before parameters."""
+        for at in range(node.depth, len(segments)):
             segment = segments[at]
             word = node.words.get(unquote_to_bytes(segment) if b"%" in segment else segment)
             if node.parameter is None:
@@ -210,9 +207,10 @@ class Router:
                 node = word
                 continue
             if word is not None:
-                found = self._walk(word, segments, at + 1, values)
+                found = self._walk(method, word, segments, values)
                 if found is not None:
                     return found
             node = node.parameter
             values = (*values, segment)
-        return (node, values) if node.methods else None
+        entry = node.methods.get(method) if method is not None else next(iter(node.methods.values()), None)
+        return None if entry is None else Match(entry[0], entry[1], values)

@@ -87,7 +87,8 @@ class Wire:
     @property
     def received(self) -> bytes:
         """What has come and was not taken yet."""
-        return self.line.value()
+        received: bytes = self.line.value()
+        return received
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
