@@ -31,7 +31,7 @@ from homeserver.schools.enrolment import (
     tidy_direct_rooms,
 )
 from homeserver.schools.facts import Facts
-from homeserver.schools.rooms import VERSION, RoomKey, build_beginning, find_parent, needed_rooms, room_keys
+from homeserver.schools.rooms import VERSION, Founder, RoomKey, build_beginning, find_parent, needed_rooms, room_keys
 from homeserver.schools.school import School, display_names, grants_in, place_of
 from homeserver.storage.accounts import NewAccount, append_account
 from homeserver.storage.changes import SchoolChanged
@@ -166,8 +166,9 @@ class Desk:
             supervisor=supervisor or "",
             created_ms=self.world.now_ms(),
         )
+        founder = Founder(service=self.world.service, server=self.world.server, nonce=self.world.new_id())
         drafts = [
-            *build_beginning(key.kind, self.world.service, self.world.server, parent),
+            *build_beginning(key.kind, founder, parent),
             *build_drafts(build_roll(school, place_of(record), grants), {}, self._registrar(school)),
         ]
         live = await self._rooms.create(

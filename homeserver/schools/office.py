@@ -29,6 +29,7 @@ from homeserver.storage.schools.audit import AuditEntry, append_audit, load_audi
 from homeserver.storage.schools.organisations import (
     Organisation,
     SchoolClass,
+    find_organisation_by_inn,
     load_organisations,
 )
 from homeserver.storage.schools.people import Appointment, Person
@@ -272,6 +273,9 @@ class Office:
         await check_may_command(self._facts, asker, Command.STRUCTURE, org_id)
         entry = Entry("promote", class_id, {})
         await self._do(asker, org_id, entry, lambda school, pen: deeds.promote(school, class_id, pen))
+
+    async def _find_by_inn(self, inn: str, kpp: str) -> Organisation | None:
+        return await self._database.read(find_organisation_by_inn, inn, kpp)
 
     async def _do(self, asker: Asker, org_id: str, entry: Entry, change: Callable[[School, Pen], School]) -> None:
         await self._desk.perform(org_id, asker.user_id, lambda _: [Deed(change=change, entries=[entry])])

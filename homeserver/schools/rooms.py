@@ -7,6 +7,7 @@ School: rows 2, 17, 25, decided 1
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from federation.ids import RoomID, ServerName, UserID
@@ -84,12 +85,26 @@ def room_name(school: School, kind: Kind, class_id: str) -> str:
     return _NAMES.get(kind, "")
 
 
-def build_beginning(kind: Kind, service: UserID, server: ServerName, parent: RoomID | None) -> Iterator[Draft]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Founder:
+    """In whose name rooms begin: the service account and our server. `nonce` is another one for each room.
+
+    A room of this version is named by the hash of its create event, and two may be alike in all else.
+    """
+
+    service: UserID
+    server: ServerName
+    nonce: str
+
+
+def build_beginning(kind: Kind, founder: Founder, parent: RoomID | None) -> Iterator[Draft]:
     """The events that a room of that kind begins with; its roll's follow.
 
     Spec: client-server-api#mroomcreate, client-server-api#mroomjoin_rules, client-server-api#mspaceparent
     """
-    create: dict[str, object] = {"room_version": VERSION, "m.federate": False, "org.parta.kind": kind.value}
+    service, server = founder.service, founder.server
+    create: dict[str, object] = {"room_version": VERSION, "m.federate": False}
+    create |= {"org.parta.kind": kind.value, "org.parta.nonce": founder.nonce}
     if KINDS[kind].space:
         create["type"] = "m.space"
     contents: list[tuple[str, str, dict[str, object]]] = [
