@@ -55,6 +55,8 @@ class EdgeChannel(http.HTTPChannel):
             self._deadline = self.factory.edge.reactor.seconds() + period
             if self._timer is None:
                 self._timer = self.callLater(period, self._look_at_deadline)
+            elif self._timer.getTime() > self._deadline:
+                self._timer.reset(period)
         return previous
 
     def resetTimeout(self) -> None:  # noqa: N802 - Twisted's name

@@ -35,7 +35,7 @@ class FilePump:
     def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
         """Write until the connection is full or the part is at its end."""
         self._paused = False
-        if self._running:
+        if self._running or self._file.closed:
             return
         self._running = True
         while self._left and not self._paused and not self._file.closed:
@@ -47,7 +47,7 @@ class FilePump:
             self._request.channel.setTimeout(STALLED_S)
             self._request.channel.transport.write(piece)
         self._running = False
-        if not self._left:
+        if not self._left and not self._file.closed:
             self._end()
 
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
@@ -55,10 +55,10 @@ class FilePump:
         self._paused = True
 
     def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
-        """The client has hung up."""
-        self._left = -1
-        self._file.close()
-        self._request.edge.done(self._request, HUNG_UP)
+        """The client has hung up; this may be told twice."""
+        if not self._file.closed:
+            self._file.close()
+            self._request.edge.done(self._request, HUNG_UP)
 
     def _end(self) -> None:
         self._file.close()

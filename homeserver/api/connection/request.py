@@ -99,6 +99,7 @@ class EdgeRequest(http.Request):
         self.chunks: list[bytes] = []
         self.content: BinaryIO | None = None
         self._gone: Deferred[None] | None = None
+        self._pump: FilePump | None = None
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
         """The head is there: look the request up before anything of the body is kept."""
@@ -185,6 +186,8 @@ class EdgeRequest(http.Request):
             self.content = content
         elif content is not None:
             content.close()
+        if self._pump is not None:
+            self._pump.stopProducing()
         self.hurry()
 
     def close_content(self) -> None:
@@ -208,7 +211,8 @@ class EdgeRequest(http.Request):
             self._answered(answer.status)
         else:
             self.code = answer.status
-            FilePump(self, file, length).start()
+            self._pump = FilePump(self, file, length)
+            self._pump.start()
 
     def _answer_head(self, status: int, headers: Mapping[str, str] | None, length: int) -> bytes:
         edge = self.edge
