@@ -16,6 +16,8 @@ HIGHEST_GRADE = 11
 NEW_YEAR_MONTH = 6
 """From June on, what is verified counts for the coming school year too: the lessons of this one are over."""
 
+_LOOK_ALIKE = str.maketrans("ABCEHKMOPTXY", "АВСЕНКМОРТХУ")
+"""Latin letters that nobody can tell from Russian ones: 9B and 9В are the same class."""
 _TITLE = re.compile(r"([1-9][0-9]?)\s*[-\u2013 ]?\s*[\"«„]?([А-ЯЁA-Z]?)[\"»“]?")
 
 
@@ -34,7 +36,7 @@ def parse_class_title(text: str) -> tuple[int, str]:
     found = _TITLE.fullmatch(text.strip().upper()) if len(text) <= 20 else None
     if found is None or int(found[1]) > HIGHEST_GRADE:
         raise BadClass("a class is a grade from 1 to 11 and a letter: 9Б")
-    return int(found[1]), found[2]
+    return int(found[1]), found[2].translate(_LOOK_ALIKE)
 
 
 def parse_group_title(text: str) -> str:

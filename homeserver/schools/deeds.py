@@ -137,6 +137,11 @@ def verify(school: School, user_id: UserID, pen: Pen) -> School:
         raise Senseless("The person has no role here")
     if user_id == pen.by:
         raise Senseless("Nobody verifies themselves")
+    return renew(school, roles, pen)
+
+
+def renew(school: School, roles: Iterable[RoleRecord], pen: Pen) -> School:
+    """Verify some roles until the end of the school year, whether they were verified before or not."""
     return _having_roles(school, [_verified(role, pen) for role in roles])
 
 
@@ -157,6 +162,14 @@ def dismiss(school: School, user_id: UserID, pen: Pen) -> School:
     if {r.user_id for r in school.current_roles() if r.role == Role.ADMINISTRATOR} == {user_id}:
         raise Senseless("The last administrator stays until another one is appointed")
     return end_roles(school, [r for r in school.current_roles() if user_id in {r.user_id, r.child_id}], pen)
+
+
+def end_with_dependents(school: School, role: RoleRecord, pen: Pen) -> School:
+    """End one role, and with a pupil's those that parents have by the child; one that has ended stays as it is."""
+    ending = [role] if role.ended_ms is None else []
+    if role.role == Role.PUPIL:
+        ending += [r for r in school.current_roles() if r.child_id == role.user_id]
+    return end_roles(school, ending, pen)
 
 
 def end_roles(school: School, roles: Iterable[RoleRecord], pen: Pen) -> School:
@@ -198,7 +211,7 @@ def promote(school: School, class_id: str, pen: Pen) -> School:
     school = dataclasses.replace(school, classes=school.classes.set(class_id, promoted))
     if promoted.closed_ms is not None:
         return end_roles(school, roles, pen)
-    return _having_roles(school, [_verified(role, pen) for role in roles if role.verified_ms is not None])
+    return renew(school, [role for role in roles if role.verified_ms is not None], pen)
 
 
 def add_room(school: School, room: SchoolRoom) -> School:
