@@ -1,0 +1,16 @@
+"""One running server for all clients of a test module."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kit.processes import Process, free_port, open_configuration, running
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A plain Matrix homeserver that lets anybody register."""
+    folder: Path = tmp_path_factory.mktemp("server")
+    with running(folder, open_configuration(free_port())) as process:
+        yield process

@@ -1,0 +1,102 @@
+// Two people on matrix-js-sdk: log in, sync, send, react, redact, paginate, leave. Prints one JSON line; fails loudly.
+import assert from "node:assert/strict";
+import { ClientEvent, EventType, Preset, RelationType, RoomEvent, RoomMemberEvent, createClient } from "matrix-js-sdk";
+import { logger } from "matrix-js-sdk/lib/logger.js";
+
+logger.setLevel("error");
+const [baseUrl] = process.argv.slice(2);
+const password = "a password that is long enough";
+const LIMIT_MS = 30_000;
+
+function happens(emitter, event, test) {
+    return new Promise((resolve, reject) => {
+        const timer = setTimeout(() => reject(new Error(`${event} did not come`)), LIMIT_MS);
+        const heard = (...words) => {
+            if (!test(...words)) return;
+            clearTimeout(timer);
+            emitter.off(event, heard);
+            resolve(words);
+        };
+        emitter.on(event, heard);
+    });
+}
+
+async function person(name) {
+    const visitor = createClient({ baseUrl });
+    await visitor.registerRequest({ username: name, password, auth: { type: "m.login.dummy" } });
+    const session = await visitor.loginRequest({
+        type: "m.login.password",
+        identifier: { type: "m.id.user", user: name },
+        password,
+    });
+    const client = createClient({
+        baseUrl,
+        userId: session.user_id,
+        deviceId: session.device_id,
+        accessToken: session.access_token,
+    });
+    const ready = happens(client, ClientEvent.Sync, (state) => state === "PREPARED");
+    await client.startClient({ initialSyncLimit: 5, lazyLoadMembers: true, threadSupport: true });
+    await ready;
+    return client;
+}
+
+const alice = await person("js_alice");
+const bob = await person("js_bob");
+
+const invited = happens(bob, RoomMemberEvent.Membership, (_e, member) => member.userId === bob.getUserId());
+const { room_id: roomId } = await alice.createRoom({ preset: Preset.PrivateChat, name: "5А", invite: [bob.getUserId()] });
+await invited;
+assert.equal(bob.getRoom(roomId).getMyMembership(), "invite");
+assert.equal(bob.getRoom(roomId).name, "5А");
+const joined = happens(bob, RoomMemberEvent.Membership, (_e, member) =>
+    member.userId === bob.getUserId() && member.membership === "join");
+await bob.joinRoom(roomId);
+await joined;
+
+const last = happens(bob, RoomEvent.Timeline, (event) => event.getContent().body === "строка 29");
+const sent = [];
+for (let n = 0; n < 30; n++) sent.push((await alice.sendTextMessage(roomId, `строка ${n}`)).event_id);
+await last;
+
+const room = bob.getRoom(roomId);
+assert.equal(room.getUnreadNotificationCount("total"), 30);
+await bob.sendReadReceipt(room.findEventById(sent.at(-1)));
+
+const reacted = happens(alice, RoomEvent.Timeline, (event) => event.getType() === EventType.Reaction);
+await bob.sendEvent(roomId, EventType.Reaction, {
+    "m.relates_to": { rel_type: RelationType.Annotation, event_id: sent.at(-1), key: "👍" },
+});
+await reacted;
+
+const redacted = happens(bob, RoomEvent.Redaction, (event) => event.getAssociatedId() === sent.at(-2));
+await alice.redactEvent(roomId, sent.at(-2), undefined, { reason: "a slip" });
+await redacted;
+assert.ok(room.findEventById(sent.at(-2)).isRedacted());
+
+const visitor = createClient({ baseUrl });
+const again = await visitor.loginRequest({
+    type: "m.login.password", identifier: { type: "m.id.user", user: "js_bob" }, password,
+});
+const phone = createClient({
+    baseUrl, userId: again.user_id, deviceId: again.device_id, accessToken: again.access_token,
+});
+const phoneReady = happens(phone, ClientEvent.Sync, (state) => state === "PREPARED");
+await phone.startClient({ initialSyncLimit: 5 });
+await phoneReady;
+const there = phone.getRoom(roomId);
+const bodies = () => there.getLiveTimeline().getEvents().filter((event) => event.getType() === EventType.RoomMessage);
+assert.ok(bodies().length < 30);
+for (let page = 0; page < 10 && there.oldState.paginationToken !== null; page++) await phone.scrollback(there, 20);
+assert.deepEqual(bodies().map((event) => event.getId()), sent);
+assert.equal(there.getLiveTimeline().getEvents()[0].getType(), EventType.RoomCreate);
+
+const typed = happens(alice, RoomMemberEvent.Typing, (_e, member) => member.userId === bob.getUserId() && member.typing);
+await bob.sendTyping(roomId, true, 20_000);
+await typed;
+
+await bob.leave(roomId);
+await assert.rejects(bob.sendTextMessage(roomId, "still here?"), (error) => error.errcode === "M_FORBIDDEN");
+for (const client of [alice, bob, phone]) client.stopClient();
+process.stdout.write(JSON.stringify({ sent: sent.length, paged: bodies().length }) + "\n");
+process.exit(0);
