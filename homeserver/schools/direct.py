@@ -1,0 +1,71 @@
+"""Direct rooms: what becomes of a person's wish to create a room.
+
+The room is the school's like any other: the service account creates it, with the two in it and, for a teacher and a
+pupil, a supervisor. So nobody is above the school in it, and it closes when the two may no longer write to each other.
+
+School: rows 2, 3, 49, decided 1 and 4
+"""
+
+from federation.ids import RoomID, UserID
+from homeserver.policy import CreateRoom, Hidden, Policy
+from homeserver.schools.desk import Desk
+from homeserver.schools.enrolment import find_supervisor
+from homeserver.schools.facts import Facts
+from homeserver.schools.rights import Contact, Grant, Kind, Role, find_contacts
+from homeserver.schools.rooms import RoomKey, room_keys
+from homeserver.schools.school import School, grants_in
+
+
+class DirectRooms:
+    """Makes the rooms that people ask for."""
+
+    def __init__(self, policy: Policy, facts: Facts, desk: Desk) -> None:
+        self._policy = policy
+        self._facts = facts
+        self._desk = desk
+
+    async def create(self, act: CreateRoom) -> RoomID:
+        """The direct room of the asker and the one they invite: a new one, or the one that there is.
+
+        Raises: Refused: they may not write to each other so, or it is another kind of room.
+
+        Spec: client-server-api#post_matrixclientv3createroom
+        """
+        await self._policy.check(act)
+        if act.by is None or len(act.invite) != 1:
+            raise Hidden
+        owner, peer = act.by, act.invite[0]
+        mine, theirs = await self._facts.grants(owner), await self._facts.grants(peer)
+        school = await self._desk.load(_shared_organisation(owner, mine, peer, theirs))
+        kind = Kind.DIRECT_PUPIL if any(grant.role is Role.PUPIL for grant in (*mine, *theirs)) else Kind.DIRECT
+        supervisor = None
+        if Contact.WRITE not in find_contacts(owner, mine, peer, theirs):
+            supervisor = find_supervisor(grants_in(school, self._desk.world.now_ms()), owner, peer)
+            if supervisor is None:
+                raise Hidden
+        key = _existing(school, owner, peer) or RoomKey(kind, owner=owner, peer=peer)
+        return await self._desk.open_room(school.org.org_id, key, supervisor)
+
+
+def _shared_organisation(owner: UserID, mine: tuple[Grant, ...], peer: UserID, theirs: tuple[Grant, ...]) -> str:
+    """The organisation in which the one may write to the other; the first of several.
+
+    Raises: Hidden.
+    """
+    for org_id in sorted({grant.org_id for grant in mine} & {grant.org_id for grant in theirs}):
+        held = [[grant for grant in grants if grant.org_id == org_id] for grants in (mine, theirs)]
+        if find_contacts(owner, held[0], peer, held[1]) & {Contact.WRITE, Contact.WRITE_SUPERVISED}:
+            return org_id
+    raise Hidden
+
+
+def _existing(school: School, owner: UserID, peer: UserID) -> RoomKey | None:
+    """The direct room of the two, whoever of them began it."""
+    return next(
+        (
+            key
+            for key in room_keys(school)
+            if key.kind in {Kind.DIRECT, Kind.DIRECT_PUPIL} and {key.owner, key.peer} == {owner, peer}
+        ),
+        None,
+    )
