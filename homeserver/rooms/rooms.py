@@ -75,12 +75,24 @@ class Rooms:
 
         Raises: Refused, EventTooLarge or Invalid for an event that cannot be; what `also` raises; StorageUnavailable.
         """
+        if not changes and not also:
+            return []
         for _ in range(_TRIES):
             try:
                 return await self._write(self._add(changes), also)
             except RoomDropped:
                 changes = [(await self._load_again(room), drafts) for room, drafts in changes]
         raise StorageUnavailable("storage unavailable: the room could not be written")
+
+    async def wait_for(self, room: Room) -> None:
+        """Fires when all that was added to a room so far is committed.
+
+        Raises: StorageUnavailable when some of it failed.
+        """
+        if not room.is_settled:
+            await room.settled()
+            if not room.live:
+                raise StorageUnavailable("storage unavailable: the room could not be written")
 
     async def create(
         self,

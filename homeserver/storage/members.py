@@ -57,7 +57,7 @@ def find_membership(txn: Txn, user_id: UserID, room_nid: int) -> Membership | No
     return None if row is None else _read(row)
 
 
-def load_memberships(txn: Txn, user_id: UserID, *, membership: str | None = None) -> list[Membership]:
+def load_memberships(txn: Txn, user_id: UserID, membership: str | None = None) -> list[Membership]:
     """All rooms of somebody, or those with one membership; forgotten ones are left out."""
     rows = txn.all(f"{_SELECT} WHERE user_id = ? AND forgotten = 0", (user_id,))
     return [found for row in rows if membership in (None, (found := _read(row)).membership)]

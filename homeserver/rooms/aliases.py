@@ -1,0 +1,181 @@
+"""Aliases: names that lead to rooms.
+
+Spec: client-server-api#room-aliases
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+from federation.errors import BadIdentifier, Refused
+from federation.ids import RoomAlias, UserID, parse_room_alias, server_of
+from homeserver.policy import Conflict, Hidden, Invalid, NotFound, Policy, SeeRoom, SetAlias, allows
+from homeserver.rooms.room import Room
+from homeserver.rooms.rooms import Rooms
+from homeserver.rooms.seal import Draft
+from homeserver.rooms.view import is_world_readable
+from homeserver.storage.database import Database, Txn
+from homeserver.storage.directory import append_alias, find_alias, load_aliases, remove_alias
+
+CANONICAL_ALIAS: Final = "m.room.canonical_alias"
+
+
+class Aliases:
+    """Finds, makes and removes the aliases of this server."""
+
+    def __init__(self, rooms: Rooms, database: Database, policy: Policy, now_ms: Callable[[], int]) -> None:
+        self._rooms = rooms
+        self._db = database
+        self._policy = policy
+        self._now_ms = now_ms
+
+    async def find(self, by: UserID | None, alias: str) -> Room:
+        """The room that an alias leads to, for somebody who may learn of it.
+
+        Raises: NotFound otherwise; BadIdentifier.
+        Spec: client-server-api#get_matrixclientv3directoryroomroomalias
+        """
+        room = await self.find_room(parse_room_alias(alias))
+        if room is None or not await allows(self._policy, SeeRoom(by=by, room=room)):
+            raise _no_alias()
+        return room
+
+    async def resolve(self, room_id_or_alias: str) -> str:
+        """The room ID that is meant, for the doors that take either and ask the policy themselves.
+
+        Raises: Hidden for an alias that leads nowhere; BadIdentifier.
+        """
+        if not room_id_or_alias.startswith("#"):
+            return room_id_or_alias
+        room = await self.find_room(parse_room_alias(room_id_or_alias))
+        if room is None:
+            raise Hidden
+        return room.room_id
+
+    async def find_room(self, alias: RoomAlias) -> Room | None:
+        """The room that an alias leads to."""
+        found = await self._db.read(find_alias, alias)
+        return None if found is None else await self._rooms.load(found.room_id)
+
+    async def set(self, by: UserID, alias: str, room_id: str) -> None:
+        """Give a room an alias; its members may.
+
+        Raises: Conflict when it is taken; Invalid for another server's; BadIdentifier; Hidden; Refused.
+        Spec: client-server-api#put_matrixclientv3directoryroomroomalias
+        """
+        parsed = parse_room_alias(alias)
+        if server_of(parsed) != self._rooms.seal.server:
+            raise Invalid("M_INVALID_PARAM", "That is another server's alias")
+        room = await self._rooms.load(room_id)
+        if room is None or by not in room.joined_members:
+            raise Hidden
+        await self._policy.check(SetAlias(by=by, room=room, alias=parsed))
+        if not await self._db.write(append_alias, parsed, room.nid, by, self._now_ms()):
+            raise Conflict("M_UNKNOWN", "That alias exists already")
+
+    async def remove(self, by: UserID, alias: str, *, is_admin: bool = False) -> None:
+        """Take an alias away: who made it may, who may name the room's canonical alias, and this server's admin.
+
+        If the room's canonical alias event names it, and the person may change that, it is dropped there as well.
+
+        Raises: NotFound, also for who may not know; BadIdentifier; Refused.
+        Spec: client-server-api#delete_matrixclientv3directoryroomroomalias
+        """
+        parsed = parse_room_alias(alias)
+        found = await self._db.read(find_alias, parsed)
+        room = None if found is None else await self._rooms.load(found.room_id)
+        if found is None or room is None or not await allows(self._policy, SeeRoom(by=by, room=room)):
+            raise _no_alias()
+        if not (is_admin or by == found.creator or may_name(room, by)):
+            raise Refused("alias", "Only who made this alias or may name the room can remove it")
+        await self._policy.check(SetAlias(by=by, room=room, alias=parsed, removed=True))
+        await self._remove(by, parsed, room)
+
+    async def of_room(self, by: UserID, room_id: str) -> list[RoomAlias]:
+        """The aliases of a room for its members, or for all if it is world readable.
+
+        Raises: Hidden; Refused.
+        Spec: client-server-api#get_matrixclientv3roomsroomidaliases
+        """
+        room = await self._rooms.load(room_id)
+        if room is None or not (by in room.joined_members or is_world_readable(room)):
+            raise Hidden
+        if by not in room.joined_members:
+            await self._policy.check(SeeRoom(by=by, room=room))
+        return await self._db.read(load_aliases, room.nid)
+
+    async def check_canonical(self, room: Room, content: Mapping[str, object]) -> None:
+        """Refuse a canonical alias event that newly names an alias which does not lead to the room.
+
+        Raises: Invalid: M_INVALID_PARAM for what is no alias, M_BAD_ALIAS for one that leads elsewhere.
+        Spec: client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey
+        """
+        before = room.head.find((CANONICAL_ALIAS, ""))
+        known = set(aliases_in(before.content)) if before is not None else set()
+        for alias in aliases_in(content):
+            if alias not in known and not await self._leads_to(alias, room):
+                raise Invalid("M_BAD_ALIAS", f"The alias {alias} does not lead to this room")
+
+    async def _leads_to(self, alias: RoomAlias, room: Room) -> bool:
+        found = await self._db.read(find_alias, alias)
+        return found is not None and found.room_id == room.room_id
+
+    async def _remove(self, by: UserID, alias: RoomAlias, room: Room) -> None:
+        removal = partial(_remove_alias, alias)
+        draft = _without(room, by, alias)
+        if draft is not None and may_name(room, by):
+            await self._rooms.commit([(room, [draft])], [removal])
+        else:
+            await self._db.write(removal)
+
+
+def aliases_in(content: Mapping[str, object]) -> list[RoomAlias]:
+    """The aliases that a canonical alias event names.
+
+    Raises: Invalid.
+    Spec: client-server-api#mroomcanonical_alias
+    """
+    named = [content.get("alias") or None, *_list_in(content)]
+    try:
+        return [parse_room_alias(alias) for alias in named if alias is not None]  # type: ignore[arg-type]  # it checks
+    except BadIdentifier as fault:
+        raise Invalid("M_INVALID_PARAM", f"Not an alias: {fault}") from None
+
+
+def may_name(room: Room, by: UserID) -> bool:
+    """Whether somebody may set the room's canonical alias."""
+    levels = room.head.levels
+    return by in room.joined_members and levels.power_of(by) >= levels.level_for_event(CANONICAL_ALIAS, is_state=True)
+
+
+def _list_in(content: Mapping[str, object]) -> list[object]:
+    listed = content.get("alt_aliases", [])
+    if not isinstance(listed, list):
+        raise Invalid("M_INVALID_PARAM", "alt_aliases is a list")
+    return listed
+
+
+def _without(room: Room, by: UserID, alias: RoomAlias) -> Draft | None:
+    """A canonical alias event that names the alias no longer, if the present one does."""
+    before = room.head.find((CANONICAL_ALIAS, ""))
+    if before is None or alias not in (before.content.get("alias"), *_alternatives(before.content)):
+        return None
+    content = dict(before.content)
+    if content.get("alias") == alias:
+        del content["alias"]
+    if "alt_aliases" in content:
+        content["alt_aliases"] = [other for other in _alternatives(content) if other != alias]
+    return Draft(type=CANONICAL_ALIAS, sender=by, content=content, state_key="")
+
+
+def _alternatives(content: Mapping[str, object]) -> list[object]:
+    listed = content.get("alt_aliases")
+    return listed if isinstance(listed, list) else []
+
+
+def _remove_alias(alias: RoomAlias, txn: Txn) -> None:
+    remove_alias(txn, alias)
+
+
+def _no_alias() -> NotFound:
+    return NotFound("There is no such room alias")

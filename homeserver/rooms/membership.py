@@ -1,0 +1,248 @@
+"""Memberships: joining, inviting, leaving, expelling, knocking and forgetting.
+
+PUT of an `m.room.member` event comes through here as well, so there is one way in and out of a room.
+
+Spec: client-server-api#room-membership
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+
+from federation.errors import Refused
+from federation.ids import EventID, RoomID, UserID, server_of
+from homeserver.policy import Act, Expel, Hidden, Invalid, Invite, Join, Knock, Leave, Policy, SetState
+from homeserver.rooms.restricted import RESTRICTED, find_authoriser, is_let_in, join_rule
+from homeserver.rooms.room import Room
+from homeserver.rooms.rooms import Rooms
+from homeserver.rooms.seal import Draft
+from homeserver.storage.changes import UserDataChanged
+from homeserver.storage.database import Database, Txn
+from homeserver.storage.members import set_forgotten
+
+IN_ROOM: Final = ("join", "invite", "knock")
+_OUTSIDE: Final = (None, "leave")
+_OWN_MATTER: Final = ("join", "knock", "leave")
+_NOT_FOR_CLIENTS: Final = ("displayname", "avatar_url", "join_authorised_via_users_server")
+
+
+class Shown(Protocol):
+    """What a person shows of themselves in rooms."""
+
+    @property
+    def displayname(self) -> str | None:
+        """The name they go by."""
+
+    @property
+    def avatar_url(self) -> str | None:
+        """Where their picture is."""
+
+
+FindProfile = Callable[[UserID], Awaitable[Shown | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change of somebody's membership that `by` wants; `content` is what a client wrote beside it."""
+
+    by: UserID
+    person: UserID
+    membership: str
+    reason: str | None = None
+    content: Mapping[str, object] | None = None
+
+
+class Memberships:
+    """Changes memberships.
+
+    Every method raises Hidden for a room that there is not or that is not for the asker, and Refused where the policy
+    or the room's rules forbid it.
+    """
+
+    def __init__(self, rooms: Rooms, database: Database, policy: Policy, find_profile: FindProfile) -> None:
+        self._rooms = rooms
+        self._db = database
+        self._policy = policy
+        self._find_profile = find_profile
+
+    async def join(self, by: UserID, room_id: str, *, reason: str | None = None) -> RoomID:
+        """Join a room; for who is joined already nothing happens.
+
+        Spec: client-server-api#post_matrixclientv3roomsroomidjoin
+        """
+        room = await self._open(room_id)
+        if by in room.head.joined:
+            await self._rooms.wait_for(room)
+        else:
+            await self.change(room, Change(by=by, person=by, membership="join", reason=reason))
+        return room.room_id
+
+    async def knock(self, by: UserID, room_id: str, *, reason: str | None = None) -> RoomID:
+        """Ask to be let in.
+
+        Spec: client-server-api#post_matrixclientv3knockroomidoralias
+        """
+        room = await self._open(room_id)
+        await self.change(room, Change(by=by, person=by, membership="knock", reason=reason))
+        return room.room_id
+
+    async def invite(self, by: UserID, room_id: str, person: UserID, *, reason: str | None = None) -> None:
+        """Invite somebody.
+
+        Spec: client-server-api#post_matrixclientv3roomsroomidinvite
+        """
+        room = await self._open(room_id)
+        await self.change(room, Change(by=by, person=person, membership="invite", reason=reason))
+
+    async def leave(self, by: UserID, room_id: str, *, reason: str | None = None) -> None:
+        """Leave a room, refuse an invitation or take back a knock.
+
+        Spec: client-server-api#post_matrixclientv3roomsroomidleave
+        """
+        room = await self._open(room_id)
+        if room.membership(by) is None:
+            raise Hidden
+        await self.change(room, Change(by=by, person=by, membership="leave", reason=reason))
+
+    async def kick(self, by: UserID, room_id: str, person: UserID, *, reason: str | None = None) -> None:
+        """Put somebody out who is in the room, invited or knocking.
+
+        Spec: client-server-api#post_matrixclientv3roomsroomidkick
+        """
+        room = await self._open_joined(by, room_id)
+        if room.membership(person) not in IN_ROOM:
+            raise Refused("kick", "That person is not in the room")
+        await self.change(room, Change(by=by, person=person, membership="leave", reason=reason))
+
+    async def ban(self, by: UserID, room_id: str, person: UserID, *, reason: str | None = None) -> None:
+        """Put somebody out and keep them out.
+
+        Spec: client-server-api#post_matrixclientv3roomsroomidban
+        """
+        room = await self._open(room_id)
+        await self.change(room, Change(by=by, person=person, membership="ban", reason=reason))
+
+    async def unban(self, by: UserID, room_id: str, person: UserID, *, reason: str | None = None) -> None:
+        """Let somebody in again who was banned.
+
+        Spec: client-server-api#post_matrixclientv3roomsroomidunban
+        """
+        room = await self._open_joined(by, room_id)
+        if room.membership(person) != "ban":
+            raise Refused("unban", "That person is not banned")
+        await self.change(room, Change(by=by, person=person, membership="leave", reason=reason))
+
+    async def forget(self, by: UserID, room_id: str) -> None:
+        """Show a room no more to somebody who has left it.
+
+        Raises: Invalid (M_UNKNOWN) for somebody who has not.
+        Spec: client-server-api#post_matrixclientv3roomsroomidforget
+        """
+        room = await self._open(room_id)
+        membership = room.membership(by)
+        if membership is None:
+            raise Hidden
+        if membership in IN_ROOM:
+            raise Invalid("M_UNKNOWN", "Leave the room before forgetting it")
+        await self._db.write(_forget, by, room.nid, room.room_id)
+
+    async def change(self, room: Room, wanted: Change) -> EventID:
+        """Change a membership; what is so already stays as it is, and its event is the answer.
+
+        Raises: Invalid for a membership that there is not.
+        """
+        before = room.head.find(("m.room.member", wanted.person))
+        was = before.membership if before is not None else None
+        if wanted.by != wanted.person and wanted.by not in room.head.joined:
+            raise Hidden
+        await self._policy.check(_act(room, wanted, was))
+        content = await self._build_content(room, wanted, was)
+        if before is not None and before.sender == wanted.by and is_same(before.content, content):
+            await self._rooms.wait_for(room)
+            return before.event_id
+        draft = Draft(type="m.room.member", sender=wanted.by, content=content, state_key=wanted.person)
+        try:
+            return (await self._rooms.append(room, draft)).event_id
+        except Refused:
+            if was in _OUTSIDE and wanted.by == wanted.person:
+                raise Hidden from None
+            raise
+
+    async def _build_content(self, room: Room, wanted: Change, was: str | None) -> Mapping[str, object]:
+        given = dict(wanted.content or {})
+        stays = was == wanted.membership == "join"
+        if not stays:
+            given = {name: value for name, value in given.items() if name not in _NOT_FOR_CLIENTS}
+        given.pop("join_authorised_via_users_server", None)
+        content = {**given, "membership": wanted.membership}
+        if wanted.reason is not None:
+            content["reason"] = wanted.reason
+        if wanted.membership in IN_ROOM and not stays:
+            content |= await self._shown_of(wanted.person)
+        if wanted.membership == "join" and was not in ("join", "invite") and join_rule(room) in RESTRICTED:
+            content["join_authorised_via_users_server"] = await self._find_authoriser(room, wanted.person)
+        return content
+
+    async def _find_authoriser(self, room: Room, person: UserID) -> UserID:
+        authoriser = None
+        if await is_let_in(self._rooms, room, person):
+            authoriser = find_authoriser(room, self._rooms.seal.server)
+        if authoriser is None:
+            raise Hidden
+        return authoriser
+
+    async def _shown_of(self, person: UserID) -> dict[str, object]:
+        if server_of(person) != self._rooms.seal.server:
+            raise Refused("federation", "People of other servers cannot be invited yet")
+        profile = await self._find_profile(person)
+        return {} if profile is None else shown_fields(profile)
+
+    async def _open(self, room_id: str) -> Room:
+        room = await self._rooms.load(room_id)
+        if room is None:
+            raise Hidden
+        return room
+
+    async def _open_joined(self, by: UserID, room_id: str) -> Room:
+        room = await self._open(room_id)
+        if by not in room.joined_members:
+            raise Hidden
+        return room
+
+
+def _act(room: Room, wanted: Change, was: str | None) -> Act:
+    """The act that a change of membership is, for the policy.
+
+    Raises: Invalid.
+    """
+    by, person, membership = wanted.by, wanted.person, wanted.membership
+    if membership == "join" and was == "join":
+        content = wanted.content or {}
+        return SetState(by=by, room=room, type="m.room.member", state_key=person, content=content)
+    if by == person and membership in _OWN_MATTER:
+        return {"join": Join, "knock": Knock, "leave": Leave}[membership](by=by, room=room)
+    if membership == "invite":
+        return Invite(by=by, room=room, person=person)
+    if membership == "ban":
+        return Expel(by=by, room=room, person=person, how="ban")
+    if membership == "leave":
+        return Expel(by=by, room=room, person=person, how="unban" if was == "ban" else "kick")
+    raise Invalid("M_BAD_JSON", "There is no such change of membership")
+
+
+def shown_fields(profile: Shown) -> dict[str, object]:
+    """What a member event says of a profile."""
+    fields = {"displayname": profile.displayname, "avatar_url": profile.avatar_url}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def is_same(content: Mapping[str, object], other: Mapping[str, object]) -> bool:
+    """Whether two contents are the same JSON; True is not 1."""
+    return msgspec.json.encode(content, order="sorted") == msgspec.json.encode(other, order="sorted")
+
+
+def _forget(txn: Txn, user_id: UserID, room_nid: int, room_id: RoomID) -> None:
+    if set_forgotten(txn, user_id, room_nid):
+        txn.tell(UserDataChanged(position=txn.position(), user_id=user_id, kind="memberships", room_id=room_id))
