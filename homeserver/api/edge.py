@@ -23,7 +23,7 @@ from homeserver.api.access import AccessLog, Instants, Line
 from homeserver.api.body import body_decoder
 from homeserver.api.connection import HUNG_UP, EdgeRequest
 from homeserver.api.errors import MatrixError, MissingToken, TooLarge, UnknownToken, find_matrix_error
-from homeserver.api.limits import RateLimits, address_key
+from homeserver.api.limits import RATES, RateLimits, address_key
 from homeserver.api.metrics import Metrics, RouteCount
 from homeserver.api.query import Query
 from homeserver.api.route import Answer, Call, FileBody, Reply, Route, Router
@@ -31,6 +31,7 @@ from homeserver.api.standing import check_standing
 from homeserver.logs import request_id
 
 if TYPE_CHECKING:
+    from federation.ids import DeviceID, UserID
     from homeserver.accounts.sessions import Session
 
 _log = logging.getLogger(__name__)
@@ -44,8 +45,8 @@ _DISCARD = 65536
 class Attendants:
     """Who helps the edges of all listeners.
 
-    `find_session` finds the session of an access token. `access` is None when no access log is wanted. Large bodies
-    of streaming routes are spooled to `spool_dir`.
+    `find_session` finds the session of an access token; `note_seen(user, device, ip)` is told of each request of one.
+    `access` is None when no access log is wanted. Large bodies of streaming routes are spooled to `spool_dir`.
     """
 
     reactor: IReactorTime
@@ -53,8 +54,9 @@ class Attendants:
     find_session: "Callable[[str], Awaitable[Session | None]]"
     limits: RateLimits
     metrics: Metrics
-    access: AccessLog | None
-    spool_dir: Path | None
+    note_seen: "Callable[[UserID, DeviceID, str], None] | None" = None
+    access: AccessLog | None = None
+    spool_dir: Path | None = None
 
 
 class Bound:
@@ -81,6 +83,9 @@ class Edge:
         self.date = attendants.instants.date_header
         self._attendants = attendants
         self._bound = {route: Bound(route, attendants.metrics.route(route)) for route in routes}
+        unknown = {route.rate for route in routes} - {None, *RATES}
+        if unknown:
+            raise ValueError(f"no such classes of rates: {unknown}")
         self._strays = attendants.metrics.strays
         self._numbers = count(1)
 
@@ -164,6 +169,8 @@ class Edge:
                     raise UnknownToken
                 request.who = session.user_id
                 check_standing(session, route)
+                if self._attendants.note_seen is not None:
+                    self._attendants.note_seen(session.user_id, session.device_id, request.ip)
             elif route.auth != "optional":
                 raise MissingToken
         if route.rate is not None:

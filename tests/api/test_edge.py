@@ -214,6 +214,13 @@ class Tokens(EdgeCase):
         assert self.ask("GET", V3 + "/thing").json["who"] == ALICE
         assert self.ask("GET", V3 + "/thing", token="bob's").errcode == "M_UNKNOWN_TOKEN"
 
+    def test_a_device_is_seen_when_it_is_let_in(self) -> None:
+        self.serve(get(), get(path=V3 + "/operators", auth="admin"))
+        self.ask("GET", V3 + "/thing")
+        self.ask("GET", V3 + "/thing", token="bob's")
+        self.ask("GET", V3 + "/operators")
+        assert self.seen == [(ALICE, "PHONE", "127.0.0.1")]
+
     def test_what_is_for_operators_is_for_nobody_else(self) -> None:
         assert self.refusal("alice's", get(auth="admin")) == (403, "M_FORBIDDEN", None)
         assert self.refusal(None, get(auth="admin")) == (401, "M_MISSING_TOKEN", None)
@@ -407,6 +414,10 @@ class Rates(EdgeCase):
         self.ask("GET", V3 + "/thing", headers={"X-Forwarded-For": "10.0.0.1"})
         self.ask("GET", V3 + "/thing")
         assert seen == ["127.0.0.1", "10.0.0.1", "127.0.0.1"]
+
+    def test_a_route_names_a_class_that_there_is(self) -> None:
+        with self.assertRaisesRegex(ValueError, "no such classes of rates: {'mesages'}"):
+            self.serve(get(rate="mesages"))
 
     def test_switched_off_nothing_is_counted(self) -> None:
         self.serve(get(rate="create"), rates=False)

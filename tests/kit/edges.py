@@ -32,6 +32,7 @@ class EdgeCase(SynchronousTestCase):
         self.sessions = {"alice's": Session(user_id=ALICE, device_id=DeviceID("PHONE"), token_hash=b"")}
         self.metrics = Metrics()
         self.log: list[str] = []
+        self.seen: list[tuple[str, str, str]] = []
         self.spool_dir: Path | None = None
 
     def now_ms(self) -> int:
@@ -48,6 +49,7 @@ class EdgeCase(SynchronousTestCase):
             reactor=self.clock,
             instants=Instants(self.now_ms),
             find_session=self.find_session,
+            note_seen=lambda user_id, device_id, ip: self.seen.append((user_id, device_id, ip)),
             limits=RateLimits(enabled=rates, now_ms=self.now_ms),
             metrics=self.metrics,
             access=AccessLog(self.log.append, "text", self.clock),
