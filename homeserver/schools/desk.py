@@ -9,7 +9,8 @@ crash left out, and can be repeated as often as one likes.
 School: rows 1, 2, 6, 24
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -20,11 +21,13 @@ from federation.ids import RoomID, UserID
 from federation.versions import ROOM_VERSIONS
 from homeserver.policy import NotFound
 from homeserver.rooms.rooms import Changes, Rooms
+from homeserver.rooms.seal import Draft
 from homeserver.schools.books import Deed, Entry, Moment, Step, World, build_step
 from homeserver.schools.deeds import Pen, add_room
 from homeserver.schools.enrolment import (
     Registrar,
     Roll,
+    build_admission,
     build_drafts,
     build_roll,
     build_rolls,
@@ -43,6 +46,16 @@ from homeserver.storage.schools.rooms import SchoolRoom, set_school_room
 Plan: TypeAlias = Callable[[School], Iterable[Deed]]
 
 _PAGE: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedRoom:
+    """A room somebody asks for: who is to supervise it, and which events it is to begin with besides the usual."""
+
+    key: RoomKey
+    asker: UserID
+    supervisor: UserID | None = None
+    extra: Sequence[Draft] = ()
 
 
 class Desk:
@@ -103,12 +116,18 @@ class Desk:
                 await self.settle(org.org_id)
             after = page[-1].org_id
 
-    async def open_room(self, org_id: str, key: RoomKey, supervisor: UserID | None = None) -> RoomID:
-        """The open room of that key, which is made if there is none yet."""
+    async def open_room(self, org_id: str, wanted: WantedRoom) -> RoomID:
+        """The open room of that key, made if there is none yet; the asker is in it afterwards, even after having left."""
         async with self._lock(org_id):
             school = await self.load(org_id)
-            found = room_keys(school).get(key)
-            return found or room_keys(await self._open(school, key, supervisor))[key]
+            found = room_keys(school).get(wanted.key)
+            if found is None:
+                return room_keys(await self._open(school, wanted))[wanted.key]
+            room = await self._rooms.load(found)
+            if room is not None and wanted.asker not in room.head.joined:
+                admission = build_admission(wanted.asker, wanted.key.kind, self._registrar(school))
+                await self._rooms.commit([(room, list(admission))])
+            return found
 
     def _lock(self, org_id: str) -> DeferredLock:
         return self._locks.setdefault(org_id, DeferredLock())
@@ -150,11 +169,12 @@ class Desk:
         """Make the rooms that are missing, and show them in their spaces."""
         missing = [key for key in needed_rooms(school) if key not in room_keys(school)]
         for key in missing:
-            school = await self._open(school, key, None)
+            school = await self._open(school, WantedRoom(key=key, asker=self.world.service))
         return school
 
-    async def _open(self, school: School, key: RoomKey, supervisor: UserID | None) -> School:
+    async def _open(self, school: School, wanted: WantedRoom) -> School:
         """Make a room with everybody in it who belongs there, then show it in its space."""
+        key = wanted.key
         grants, parent = self._moment(school).grants, find_parent(school, key)
         record = SchoolRoom(
             room_id=RoomID(""),
@@ -163,13 +183,14 @@ class Desk:
             kind=key.kind,
             owner=key.owner,
             peer=key.peer,
-            supervisor=supervisor or "",
+            supervisor=wanted.supervisor or "",
             created_ms=self.world.now_ms(),
         )
         founder = Founder(service=self.world.service, server=self.world.server, nonce=self.world.new_id())
         drafts = [
             *build_beginning(key.kind, founder, parent),
             *build_drafts(build_roll(school, place_of(record), grants), {}, self._registrar(school)),
+            *wanted.extra,
         ]
         live = await self._rooms.create(
             ROOM_VERSIONS[VERSION],

@@ -8,7 +8,8 @@ School: rows 2, 3, 49, decided 1 and 4
 
 from federation.ids import RoomID, UserID
 from homeserver.policy import CreateRoom, Hidden, Policy
-from homeserver.schools.desk import Desk
+from homeserver.rooms.seal import Draft
+from homeserver.schools.desk import Desk, WantedRoom
 from homeserver.schools.enrolment import find_supervisor
 from homeserver.schools.facts import Facts
 from homeserver.schools.rights import Contact, Grant, Kind, Role, find_contacts
@@ -44,7 +45,12 @@ class DirectRooms:
             if supervisor is None:
                 raise Hidden
         key = _existing(school, owner, peer) or RoomKey(kind, owner=owner, peer=peer)
-        return await self._desk.open_room(school.org.org_id, key, supervisor)
+        extra = [
+            Draft(type=event_type, sender=self._desk.world.service, state_key=state_key, content=content)
+            for event_type, state_key, content in act.initial_state
+        ]
+        wanted = WantedRoom(key=key, asker=owner, supervisor=supervisor, extra=extra)
+        return await self._desk.open_room(school.org.org_id, wanted)
 
 
 def _shared_organisation(owner: UserID, mine: tuple[Grant, ...], peer: UserID, theirs: tuple[Grant, ...]) -> str:

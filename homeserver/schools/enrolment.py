@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from msgspec.structs import replace
 
+from federation.event import Event
 from federation.ids import RoomID, ServerName, StateKey, UserID
 from homeserver.rooms.seal import Draft
 from homeserver.schools.deeds import Pen, add_room, close_rooms
@@ -131,7 +132,8 @@ class Registrar:
 def build_drafts(roll: Roll, state: State, registrar: Registrar) -> Iterator[Draft]:
     """The events that make a room of that state agree with its roll: powers first, then who goes, then who comes.
 
-    Somebody who may be there without being put there stays or stays away as it pleases them.
+    Somebody who may be there without being put there stays or stays away as it pleases them, and so does one who has
+    left by their own hand a room that may be left.
     """
     yield from _state_drafts(roll, state, registrar)
     members = {UserID(key[1]): held.event for key, held in state.items() if key[0] == "m.room.member"}
@@ -143,7 +145,8 @@ def build_drafts(roll: Roll, state: State, registrar: Registrar) -> Iterator[Dra
         member = members.get(user_id)
         name = registrar.names[user_id]
         if member is None or member.membership != "join":
-            yield from _admission(user_id, name, roll.kind, registrar.service)
+            if not _stays_away(user_id, member, roll.kind):
+                yield from build_admission(user_id, roll.kind, registrar)
         elif member.content.get("displayname") != name:
             yield _member(user_id, user_id, {**member.content, "displayname": name})
 
@@ -163,11 +166,17 @@ def _state_drafts(roll: Roll, state: State, registrar: Registrar) -> Iterator[Dr
             yield Draft(type=event_type, sender=registrar.service, state_key=state_key, content=content)
 
 
-def _admission(user_id: UserID, name: str, kind: Kind, service: UserID) -> Iterator[Draft]:
+def _stays_away(user_id: UserID, member: Event | None, kind: Kind) -> bool:
+    left = member is not None and member.membership == "leave" and member.sender == user_id
+    return left and all(may(standing, Action.LEAVE, kind) for standing in KINDS[kind].enrolled)
+
+
+def build_admission(user_id: UserID, kind: Kind, registrar: Registrar) -> Iterator[Draft]:
     """Somebody's coming in: one event where the room lets us vouch for them, else an invitation before it.
 
     Spec: client-server-api#restricted-rooms
     """
+    service, name = registrar.service, registrar.names[user_id]
     content = {"membership": "join", "displayname": name}
     if KINDS[kind].join_rule == "restricted":
         content["join_authorised_via_users_server"] = service

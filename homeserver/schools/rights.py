@@ -140,7 +140,6 @@ _A, _E, _T, _P, _C = Standing.ADMINISTRATOR, Standing.EDITOR, Standing.TEACHER, 
 _READ = frozenset({Action.ENTER})
 _TALK = _READ | {Action.POST, Action.RETRACT}
 _LEAD = _TALK | {Action.MODERATE, Action.DESCRIBE, Action.PIN}
-_PAIR = _READ | {Action.POST, Action.LEAVE}
 NOBODY = 100
 """A level that no person has: only the service account, which created the room, is above it."""
 
@@ -192,14 +191,14 @@ KINDS: Mapping[Kind, RoomKind] = {
         join_rule="invite",
     ),
     Kind.DIRECT: RoomKind(
-        rights={Standing.OWNER: _PAIR | {Action.RETRACT, Action.ENCRYPT}},
+        rights={Standing.OWNER: _TALK | {Action.ENCRYPT, Action.LEAVE}},
         enrolled=frozenset({Standing.OWNER}),
         powers={},
         posting=0,
         join_rule="invite",
     ),
     Kind.DIRECT_PUPIL: RoomKind(
-        rights={Standing.OWNER: _PAIR, Standing.SUPERVISOR: _TALK | {Action.MODERATE}},
+        rights={Standing.OWNER: _READ | {Action.POST}, Standing.SUPERVISOR: _TALK | {Action.MODERATE}},
         enrolled=frozenset({Standing.OWNER, Standing.SUPERVISOR}),
         powers={Standing.SUPERVISOR: 50},
         posting=0,
