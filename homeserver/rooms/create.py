@@ -3,10 +3,10 @@
 Spec: client-server-api#post_matrixclientv3createroom
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -85,17 +85,27 @@ class Plan:
     wanted: NewRoom
 
 
+Begin: TypeAlias = Callable[[CreateRoom], Awaitable[Room]]
+
+
 class Creation:
-    """Creates rooms."""
+    """Creates rooms; with `begin`, whoever it belongs to makes the room that an act the policy let pass asks for."""
 
     def __init__(
-        self, rooms: Rooms, database: Database, policy: Policy, find_profile: FindProfile, default_version: str
+        self,
+        rooms: Rooms,
+        database: Database,
+        policy: Policy,
+        find_profile: FindProfile,
+        default_version: str,
+        begin: Begin | None = None,
     ) -> None:
         self._rooms = rooms
         self._db = database
         self._policy = policy
         self._find_profile = find_profile
         self._default = default_version
+        self._begin = begin
 
     async def create(self, by: UserID, wanted: NewRoom) -> Room:
         """A new room as it was asked for.
@@ -105,7 +115,10 @@ class Creation:
         Spec: client-server-api#post_matrixclientv3createroom
         """
         plan = self._plan(by, wanted)
-        await self._policy.check(_act(plan))
+        act = _act(plan)
+        await self._policy.check(act)
+        if self._begin is not None:
+            return await self._begin(act)
         if plan.alias is not None and await self._db.read(find_alias, plan.alias) is not None:
             raise _taken()
         shown = {person: await self._shown_of(person) for person in (by, *plan.invited)}

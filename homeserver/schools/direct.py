@@ -6,8 +6,10 @@ pupil, a supervisor. So nobody is above the school in it, and it closes when the
 School: rows 2, 3, 49, decided 1 and 4
 """
 
-from federation.ids import RoomID, UserID
-from homeserver.policy import CreateRoom, Hidden, Policy
+from federation.ids import UserID
+from homeserver.policy import CreateRoom, Hidden
+from homeserver.rooms.room import Room
+from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Draft
 from homeserver.schools.desk import Desk, WantedRoom
 from homeserver.schools.enrolment import find_supervisor
@@ -20,19 +22,18 @@ from homeserver.schools.school import School, grants_in
 class DirectRooms:
     """Makes the rooms that people ask for."""
 
-    def __init__(self, policy: Policy, facts: Facts, desk: Desk) -> None:
-        self._policy = policy
+    def __init__(self, rooms: Rooms, facts: Facts, desk: Desk) -> None:
+        self._rooms = rooms
         self._facts = facts
         self._desk = desk
 
-    async def create(self, act: CreateRoom) -> RoomID:
-        """The direct room of the asker and the one they invite: a new one, or the one that there is.
+    async def begin(self, act: CreateRoom) -> Room:
+        """The direct room of the asker and the one they invite, after the gate let that pass: a new or the old one.
 
-        Raises: Refused: they may not write to each other so, or it is another kind of room.
+        Raises: Hidden: they may not write to each other any more.
 
         Spec: client-server-api#post_matrixclientv3createroom
         """
-        await self._policy.check(act)
         if act.by is None or len(act.invite) != 1:
             raise Hidden
         owner, peer = act.by, act.invite[0]
@@ -50,7 +51,10 @@ class DirectRooms:
             for event_type, state_key, content in act.initial_state
         ]
         wanted = WantedRoom(key=key, asker=owner, supervisor=supervisor, extra=extra)
-        return await self._desk.open_room(school.org.org_id, wanted)
+        room = await self._rooms.load(await self._desk.open_room(school.org.org_id, wanted))
+        if room is None:
+            raise Hidden
+        return room
 
 
 def _shared_organisation(owner: UserID, mine: tuple[Grant, ...], peer: UserID, theirs: tuple[Grant, ...]) -> str:
