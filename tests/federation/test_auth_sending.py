@@ -107,6 +107,10 @@ def test_a_redaction_takes_effect_by_level_or_by_server(room):
     assert may_redact(powerful, by_alice, levels)
     assert may_redact(neighbour, by_alice, levels)
     assert not may_redact(foreign, by_alice, levels)
+    for power in (49, 50):
+        changed = room.set_levels(users={BOB: power})
+        levels = PowerLevels.of(room.version, room.create, changed)
+        assert may_redact(foreign, by_alice, levels) == (power == 50)
 
 
 def test_a_redaction_reaches_its_target_only_and_no_other_room(room):

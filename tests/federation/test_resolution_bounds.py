@@ -95,7 +95,7 @@ def test_five_thousand_members_in_conflict_are_resolved_in_slices(version):
     except StopIteration as end:
         result = end.value
     assert time.perf_counter() - began < 10
-    assert slices >= 5000 // 64
+    assert 5000 // 64 <= slices <= 10 * 10_000 // 64
     assert result == resolve(room.version, sets, room.events.get)
     if version != "1":  # which goes by hash and not by time
         assert all(event_id.endswith("-1:two.example") for (_, who), event_id in result.items() if "pupil" in who)
