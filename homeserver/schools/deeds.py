@@ -103,7 +103,7 @@ def give_role(school: School, user_id: UserID, scope: RoleScope, pen: Pen, *, ve
         source=pen.source,
         began_ms=pen.now_ms,
     )
-    return _having_roles(school, [_verified(role, pen) if verified else role])
+    return school.with_roles([_verified(role, pen) if verified else role])
 
 
 def _check_scope(school: School, user_id: UserID, scope: RoleScope) -> None:
@@ -142,7 +142,7 @@ def verify(school: School, user_id: UserID, pen: Pen) -> School:
 
 def renew(school: School, roles: Iterable[RoleRecord], pen: Pen) -> School:
     """Verify some roles until the end of the school year, whether they were verified before or not."""
-    return _having_roles(school, [_verified(role, pen) for role in roles])
+    return school.with_roles([_verified(role, pen) for role in roles])
 
 
 def _verified(role: RoleRecord, pen: Pen) -> RoleRecord:
@@ -174,7 +174,7 @@ def end_with_dependents(school: School, role: RoleRecord, pen: Pen) -> School:
 
 def end_roles(school: School, roles: Iterable[RoleRecord], pen: Pen) -> School:
     """End some roles of people and leave their others."""
-    return _having_roles(school, [replace(role, ended_ms=pen.now_ms, ended_by=pen.by) for role in roles])
+    return school.with_roles([replace(role, ended_ms=pen.now_ms, ended_by=pen.by) for role in roles])
 
 
 def move(school: School, user_id: UserID, class_id: str, pen: Pen) -> School:
@@ -190,7 +190,7 @@ def move(school: School, user_id: UserID, class_id: str, pen: Pen) -> School:
         raise Senseless("The pupil is in this class already")
     school.load_class(class_id)
     new = replace(old, role_id=pen.new_id(), class_id=class_id, began_ms=pen.now_ms, source=pen.source)
-    return _having_roles(end_roles(school, [old], pen), [new])
+    return end_roles(school, [old], pen).with_roles([new])
 
 
 def promote(school: School, class_id: str, pen: Pen) -> School:
@@ -223,7 +223,3 @@ def close_rooms(school: School, rooms: Iterable[SchoolRoom], pen: Pen) -> School
     """Close some rooms: nobody belongs there any more."""
     closed = ((room.room_id, replace(room, closed_ms=pen.now_ms)) for room in rooms)
     return dataclasses.replace(school, rooms=school.rooms.update(closed))
-
-
-def _having_roles(school: School, roles: Iterable[RoleRecord]) -> School:
-    return dataclasses.replace(school, roles=school.roles.update((role.role_id, role) for role in roles))

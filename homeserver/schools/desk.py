@@ -117,7 +117,7 @@ class Desk:
             after = page[-1].org_id
 
     async def open_room(self, org_id: str, wanted: WantedRoom) -> RoomID:
-        """The open room of that key, made if there is none yet; the asker is in it afterwards, even if they had left."""
+        """The open room of that key, made if there is none yet; the asker is in it then, even after having left."""
         async with self._lock(org_id):
             school = await self.load(org_id)
             found = room_keys(school).get(wanted.key)

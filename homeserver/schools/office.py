@@ -263,7 +263,7 @@ class Office:
         entry = Entry("move", user_id, {"class_id": class_id})
         await self._do(asker, org_id, entry, lambda school, pen: deeds.move(school, user_id, class_id, pen))
 
-    async def promote(self, asker: Asker, org_id: str, class_id: str) -> None:
+    async def promote(self, asker: Asker, org_id: str, class_id: str) -> SchoolClass:
         """Take a class into the next school year; its rooms go along, renamed, or close with the last grade.
 
         Raises: NotFound, Conflict.
@@ -272,13 +272,14 @@ class Office:
         """
         await check_may_command(self._facts, asker, Command.STRUCTURE, org_id)
         entry = Entry("promote", class_id, {})
-        await self._do(asker, org_id, entry, lambda school, pen: deeds.promote(school, class_id, pen))
+        school = await self._do(asker, org_id, entry, lambda school, pen: deeds.promote(school, class_id, pen))
+        return school.classes[class_id]
 
     async def _find_by_inn(self, inn: str, kpp: str) -> Organisation | None:
         return await self._database.read(find_organisation_by_inn, inn, kpp)
 
-    async def _do(self, asker: Asker, org_id: str, entry: Entry, change: Callable[[School, Pen], School]) -> None:
-        await self._desk.perform(org_id, asker.user_id, lambda _: [Deed(change=change, entries=[entry])])
+    async def _do(self, asker: Asker, org_id: str, entry: Entry, change: Callable[[School, Pen], School]) -> School:
+        return await self._desk.perform(org_id, asker.user_id, lambda _: [Deed(change=change, entries=[entry])])
 
     async def _note_look(self, asker: Asker, org_id: str, subject: str) -> None:
         now_ms = self._desk.world.now_ms()

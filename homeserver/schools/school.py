@@ -6,7 +6,8 @@ says what counts in it at a moment, for `rights`.
 School: rows 1-6, 17
 """
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -23,26 +24,41 @@ from homeserver.storage.schools.rooms import SchoolRoom
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class School:
-    """An organisation's records by their ids: all that are current, and those that ended by the deed that made it."""
+    """An organisation's records by their ids: all that are current, and those that ended by the deed that made it.
+
+    `held` are the ids of the roles of each person; `with_roles` keeps it so.
+    """
 
     org: Organisation
     classes: Map[str, SchoolClass]
     people: Map[UserID, Person]
     roles: Map[str, RoleRecord]
     rooms: Map[RoomID, SchoolRoom]
+    held: Map[UserID, tuple[str, ...]]
 
     @classmethod
     def of(cls, ledger: Ledger) -> Self:
         """The school those records make; the organisation's own is among them."""
         if ledger.org is None:
             raise ValueError("a school needs its organisation")
-        return cls(
+        school = cls(
             org=ledger.org,
             classes=Map((entry.class_id, entry) for entry in ledger.classes),
             people=Map((entry.user_id, entry) for entry in ledger.people),
-            roles=Map((entry.role_id, entry) for entry in ledger.roles),
+            roles=Map(),
             rooms=Map((entry.room_id, entry) for entry in ledger.rooms),
+            held=Map(),
         )
+        return school.with_roles(ledger.roles)
+
+    def with_roles(self, roles: Iterable[RoleRecord]) -> Self:
+        """The school with these roles, new or changed."""
+        kept, held = self.roles.mutate(), self.held.mutate()
+        for role in roles:
+            if role.role_id not in kept:
+                held[role.user_id] = (*held.get(role.user_id, ()), role.role_id)
+            kept[role.role_id] = role
+        return dataclasses.replace(self, roles=kept.finish(), held=held.finish())
 
     def current_roles(self) -> Iterator[RoleRecord]:
         """The roles that have not ended, verified or not."""
@@ -50,7 +66,8 @@ class School:
 
     def roles_of(self, user_id: UserID) -> list[RoleRecord]:
         """The current roles of a person, verified or not."""
-        return [role for role in self.current_roles() if role.user_id == user_id]
+        roles = [self.roles[role_id] for role_id in self.held.get(user_id, ())]
+        return [role for role in roles if role.ended_ms is None]
 
     def load_person(self, user_id: UserID) -> Person:
         """Somebody of this school.
