@@ -1,4 +1,4 @@
-"""matrix-js-sdk, the client library of Element, on its own Node (`npm ci` in tests/clients/js; scripts/test does it)."""
+"""matrix-js-sdk, the client library of Element, on a Node of its own (`npm ci` in tests/clients/js)."""
 
 import json
 import subprocess
