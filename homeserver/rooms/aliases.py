@@ -5,10 +5,11 @@ Spec: client-server-api#room-aliases
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from federation.errors import BadIdentifier, Refused
-from federation.ids import RoomAlias, UserID, parse_room_alias, server_of
+from federation.ids import RoomAlias, ServerName, UserID, parse_room_alias, server_of
 from homeserver.policy import Conflict, Hidden, Invalid, NotFound, Policy, SeeRoom, SetAlias, allows
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
@@ -18,6 +19,7 @@ from homeserver.storage.database import Database, Txn
 from homeserver.storage.directory import append_alias, find_alias, load_aliases, remove_alias
 
 CANONICAL_ALIAS: Final = "m.room.canonical_alias"
+MOST_SERVERS: Final = 50
 
 
 class Aliases:
@@ -51,6 +53,11 @@ class Aliases:
         if room is None:
             raise Hidden
         return room.room_id
+
+    def servers_of(self, room: Room) -> list[ServerName]:
+        """Servers that know the room, ours first."""
+        ours = self._rooms.seal.server
+        return [ours, *(server for server in islice(room.shown.servers, MOST_SERVERS) if server != ours)]
 
     async def find_room(self, alias: RoomAlias) -> Room | None:
         """The room that an alias leads to."""

@@ -79,7 +79,11 @@ class Directory:
         # from here on every change of the room renews what is listed, in the order of the writer
         room.published = published
         listing = build_listing(room.record, room.head) if published else None
-        await self._db.write(_publish, room.nid, listing)
+        try:
+            await self._db.write(_publish, room.nid, listing)
+        except BaseException:
+            room.published = not published
+            raise
 
     async def find(self, by: UserID | None, search: Search) -> dict[str, object]:
         """A page of the listed rooms that the asker may know of, those with most members first, in client form.

@@ -3,7 +3,7 @@
 Spec: client-server-api#getting-events-for-a-room
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,7 +12,7 @@ import msgspec
 from federation.ids import UserID
 from homeserver.policy import NotFound
 from homeserver.rooms.filters import RoomEventFilter, build_test
-from homeserver.rooms.places import BEGINNING, END, before, encode_token, find_token_place
+from homeserver.rooms.places import BEGINNING, before, encode_token, find_end, find_token_place
 from homeserver.rooms.render import Asker, render
 from homeserver.rooms.room import Room
 from homeserver.rooms.sight import Seen, find_seen, load_seen
@@ -65,10 +65,9 @@ class Context:
 class History:
     """Reads rooms for people, who see what they may."""
 
-    def __init__(self, database: Database, views: Views, now_ms: Callable[[], int]) -> None:
+    def __init__(self, database: Database, views: Views) -> None:
         self._db = database
         self._views = views
-        self._now_ms = now_ms
 
     async def messages(self, asker: Asker, room_id: str, ask: Ask) -> dict[str, object]:
         """A page of history, in client form.
@@ -159,8 +158,8 @@ def _read_page(txn: Txn, record: RoomRecord, view: View, ask: Ask) -> Page:
 def _find_start(txn: Txn, record: RoomRecord, view: View, ask: Ask) -> Place:
     if not ask.backwards:
         return BEGINNING if ask.start is None else find_token_place(txn, record.nid, ask.start)
-    last = view.left.place if view.left is not None else END
-    return last if ask.start is None else min(last, find_token_place(txn, record.nid, ask.start))
+    start = find_end(txn, record.nid) if ask.start is None else find_token_place(txn, record.nid, ask.start)
+    return start if view.left is None else min(start, view.left.place)
 
 
 def _fill_page(txn: Txn, record: RoomRecord, user_id: UserID, ask: Ask, start: Place) -> Page:
@@ -168,7 +167,7 @@ def _fill_page(txn: Txn, record: RoomRecord, user_id: UserID, ask: Ask, start: P
     stop = None if ask.stop is None else find_token_place(txn, record.nid, ask.stop)
     limit = min(ask.limit, ask.wanted.limit or ask.limit, MOST_EVENTS)
     test = build_test(ask.wanted)
-    if limit < 1 or not ask.wanted.takes_room(record.room_id):
+    if not ask.wanted.takes_room(record.room_id):
         page.end = None
     left_to_look_at = MOST_LOOKED_AT
     while page.end is not None and (missing := limit - len(page.events)) and left_to_look_at > 0:

@@ -43,15 +43,29 @@ class Shown(Protocol):
 FindProfile = Callable[[UserID], Awaitable[Shown | None]]
 
 
+class GuestsForbidden(Refused):
+    """Guests may not be in this room.
+
+    Spec: client-server-api#guest-access
+    """
+
+    def __init__(self) -> None:
+        super().__init__("guest_access", "Guests may not be in this room")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A change of somebody's membership that `by` wants; `content` is what a client wrote beside it."""
+    """A change of somebody's membership that `by` wants; `content` is what a client wrote beside it.
+
+    `guest`: `by` is a guest of this server.
+    """
 
     by: UserID
     person: UserID
     membership: str
     reason: str | None = None
     content: Mapping[str, object] | None = None
+    guest: bool = False
 
 
 class Memberships:
@@ -67,7 +81,7 @@ class Memberships:
         self._policy = policy
         self._find_profile = find_profile
 
-    async def join(self, by: UserID, room_id: str, *, reason: str | None = None) -> RoomID:
+    async def join(self, by: UserID, room_id: str, *, reason: str | None = None, guest: bool = False) -> RoomID:
         """Join a room; for who is joined already nothing happens.
 
         Spec: client-server-api#post_matrixclientv3roomsroomidjoin
@@ -76,7 +90,7 @@ class Memberships:
         if by in room.head.joined:
             await self._rooms.wait_for(room)
         else:
-            await self.change(room, Change(by=by, person=by, membership="join", reason=reason))
+            await self.change(room, Change(by=by, person=by, membership="join", reason=reason, guest=guest))
         return room.room_id
 
     async def knock(self, by: UserID, room_id: str, *, reason: str | None = None) -> RoomID:
@@ -159,6 +173,8 @@ class Memberships:
             raise Hidden
         await self._policy.check(_act(room, wanted, was))
         content = await self._build_content(room, wanted, was)
+        if wanted.guest and wanted.membership == "join" and not lets_guests_in(room):
+            raise GuestsForbidden
         if before is not None and before.sender == wanted.by and is_same(before.content, content):
             await self._rooms.wait_for(room)
             return before.event_id
@@ -230,6 +246,15 @@ def _act(room: Room, wanted: Change, was: str | None) -> Act:
     if membership == "leave":
         return Expel(by=by, room=room, person=person, how="unban" if was == "ban" else "kick")
     raise Invalid("M_BAD_JSON", "There is no such change of membership")
+
+
+def lets_guests_in(room: Room) -> bool:
+    """Whether guests may be in the room.
+
+    Spec: client-server-api#guest-access
+    """
+    access = room.head.find(("m.room.guest_access", ""))
+    return access is not None and access.content.get("guest_access") == "can_join"
 
 
 def shown_fields(profile: Shown) -> dict[str, object]:

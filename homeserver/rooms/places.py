@@ -10,11 +10,11 @@ from homeserver.policy import Invalid
 from homeserver.storage.database import Txn
 from homeserver.storage.events import Place, RoomEvent, find_place
 
-_PLACE: Final = re.compile(r"t([0-9]{1,18})-(-?[0-9]{1,18})")
+_PLACE: Final = re.compile(r"t([0-9]{1,19})-(-?[0-9]{1,18})")
 _POSITION: Final = re.compile(r"s([0-9]{1,18})(?![0-9]).*", re.DOTALL)
+_MOST: Final = 2**63 - 1
 
-BEGINNING: Final[Place] = (-1, 0)
-END: Final[Place] = (2**63 - 1, 0)
+BEGINNING: Final[Place] = (0, -1)
 
 
 def parse_token(text: str) -> Place | int:
@@ -23,7 +23,7 @@ def parse_token(text: str) -> Place | int:
     Raises: Invalid.
     """
     place = _PLACE.fullmatch(text)
-    if place is not None:
+    if place is not None and int(place[1]) <= _MOST:
         return int(place[1]), int(place[2])
     position = _POSITION.fullmatch(text)
     if position is not None:
@@ -40,6 +40,11 @@ def before(held: RoomEvent) -> Place:
     """The point just before an event."""
     depth, stream = held.place
     return depth, stream - 1
+
+
+def find_end(txn: Txn, room_nid: int) -> Place:
+    """The place just after a room's last event."""
+    return find_token_place(txn, room_nid, _MOST)
 
 
 def find_token_place(txn: Txn, room_nid: int, token: Place | int) -> Place:

@@ -4,8 +4,10 @@ Spec: client-server-api#getting-events-for-a-room
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
-from federation.ids import EventID, UserID, parse_user_id
+from federation.ids import EventID, StateKey, UserID, parse_user_id, server_of
 from homeserver.policy import Hidden, Invalid, NotFound, Policy, SetState
 from homeserver.rooms.aliases import CANONICAL_ALIAS, Aliases
 from homeserver.rooms.membership import Change, Memberships, is_same
@@ -13,9 +15,12 @@ from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Draft
 from homeserver.rooms.view import View, Views
+from homeserver.storage.accounts import load_guests
 from homeserver.storage.database import Database
 from homeserver.storage.events import RoomEvent
 from homeserver.storage.state import find_state, load_state
+
+GUEST_ACCESS: Final[StateKey] = ("m.room.guest_access", "")
 
 
 class States:
@@ -58,13 +63,18 @@ class States:
 class Settings:
     """Sets state."""
 
-    def __init__(self, rooms: Rooms, policy: Policy, memberships: Memberships, aliases: Aliases) -> None:
+    def __init__(
+        self, rooms: Rooms, database: Database, policy: Policy, memberships: Memberships, aliases: Aliases
+    ) -> None:
         self._rooms = rooms
+        self._db = database
         self._policy = policy
         self._memberships = memberships
         self._aliases = aliases
 
-    async def put(self, by: UserID, room_id: str, key: tuple[str, str], content: Mapping[str, object]) -> EventID:
+    async def put(
+        self, by: UserID, room_id: str, key: StateKey, content: Mapping[str, object], *, guest: bool = False
+    ) -> EventID:
         """Set the state under a key; the event that sets it. What is so already stays as it is.
 
         Raises: Hidden; Refused; Invalid; BadIdentifier for a membership of nobody; EventTooLarge.
@@ -74,7 +84,7 @@ class Settings:
         if room is None:
             raise Hidden
         if key[0] == "m.room.member":
-            return await self._memberships.change(room, _change(by, key[1], content))
+            return await self._memberships.change(room, replace(_change(by, key[1], content), guest=guest))
         if by not in room.joined_members:
             raise Hidden
         await self._policy.check(SetState(by=by, room=room, type=key[0], state_key=key[1], content=content))
@@ -84,8 +94,21 @@ class Settings:
         if before is not None and is_same(before.content, content) and _has_power(room, by, key[0]):
             await self._rooms.wait_for(room)
             return before.event_id
-        draft = Draft(type=key[0], sender=by, content=content, state_key=key[1])
-        return (await self._rooms.append(room, draft)).event_id
+        drafts = [Draft(type=key[0], sender=by, content=content, state_key=key[1])]
+        if key == GUEST_ACCESS and content.get("guest_access") != "can_join":
+            drafts += await self._farewells(room)
+        ((held, *_),) = await self._rooms.commit([(room, drafts)])
+        return held.event_id
+
+    async def _farewells(self, room: Room) -> list[Draft]:
+        """The events by which the guests of this server leave a room that no more takes guests.
+
+        Spec: client-server-api#guest-access
+        """
+        ours = [person for person in room.head.joined if server_of(person) == self._rooms.seal.server]
+        guests = await self._db.read(load_guests, ours)
+        leave = {"membership": "leave"}
+        return [Draft(type="m.room.member", sender=guest, content=leave, state_key=guest) for guest in guests]
 
 
 def _change(by: UserID, state_key: str, content: Mapping[str, object]) -> Change:

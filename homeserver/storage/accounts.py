@@ -52,9 +52,21 @@ def find_account(txn: Txn, user_id: UserID) -> Account | None:
     return None if row is None else _account(row)
 
 
+def load_accounts(txn: Txn, after: str, limit: int) -> list[Account]:
+    """Load a page of all accounts, in the order of their IDs, from behind `after`."""
+    rows = txn.all(f"{_ACCOUNT} WHERE user_id > ? ORDER BY user_id LIMIT ?", (after, limit))
+    return [_account(row) for row in rows]
+
+
 def load_active(txn: Txn, user_ids: Iterable[UserID]) -> list[UserID]:
     """Load which of these people have an account here that is not deactivated."""
     rows = txn.all_in("SELECT user_id FROM users WHERE user_id {in} AND deactivated_ms IS NULL", user_ids)
+    return [UserID(user_id) for (user_id,) in rows]
+
+
+def load_guests(txn: Txn, user_ids: Iterable[UserID]) -> list[UserID]:
+    """Those of these people who are guests."""
+    rows = txn.all_in("SELECT user_id FROM users WHERE user_id {in} AND kind = 'guest'", user_ids)
     return [UserID(user_id) for (user_id,) in rows]
 
 

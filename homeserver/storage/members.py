@@ -63,17 +63,6 @@ def load_memberships(txn: Txn, user_id: UserID, membership: str | None = None) -
     return [found for row in rows if membership in (None, (found := _read(row)).membership)]
 
 
-def load_membership_changes(txn: Txn, user_id: UserID, after: int, upto: int) -> list[Membership]:
-    """How one of our people's memberships changed above `after` and not above `upto`, in stream order."""
-    rows = txn.all(
-        "SELECT rooms.room_id, c.room_nid, c.membership, c.event_nid, c.stream, 0"
-        " FROM membership_changes c JOIN rooms ON rooms.nid = c.room_nid"
-        " WHERE c.user_id = ? AND c.stream > ? AND c.stream <= ? ORDER BY c.stream",
-        (user_id, after, upto),
-    )
-    return [_read(row) for row in rows]
-
-
 def _read(row: Row) -> Membership:
     room_id, room_nid, membership, event_nid, stream, forgotten = row
     return Membership(

@@ -34,11 +34,6 @@ def find_room(txn: Txn, room_id: str) -> RoomRecord | None:
     return None if row is None else _read(row)
 
 
-def load_rooms(txn: Txn, nids: list[int]) -> dict[int, RoomRecord]:
-    """The rooms of those ids, by id."""
-    return {row[0]: _read(row) for row in txn.all_in(f"{_SELECT} WHERE nid {{in}}", nids)}
-
-
 def _read(row: Row) -> RoomRecord:
     nid, room_id, version, creator, kind = row
     return RoomRecord(nid=nid, room_id=room_id, version=ROOM_VERSIONS[version], creator=creator, kind=kind)

@@ -185,15 +185,6 @@ def load_state_changes(txn: Txn, room_nid: int, after: int, upto: int) -> list[S
     return [StateChange(stream, (type_, state_key), nid) for stream, type_, state_key, nid in rows]
 
 
-def find_group_at(txn: Txn, room_nid: int, stream: int) -> int | None:
-    """The state group after the last event of a room not after a stream position."""
-    row = txn.one(
-        "SELECT group_nid FROM events WHERE room_nid = ? AND stream <= ? ORDER BY stream DESC LIMIT 1",
-        (room_nid, stream),
-    )
-    return None if row is None else row[0]
-
-
 def _pack(nids: Iterable[int]) -> bytes:
     return array("q", nids).tobytes()
 

@@ -1,0 +1,20 @@
+"""All endpoints of rooms."""
+
+from collections.abc import Callable
+
+from homeserver.api.client import aliases, create, directory, history, membership, send, state
+from homeserver.api.route import Route
+from homeserver.rooms.doors import Doors
+
+
+def routes(doors: Doors, now_ms: Callable[[], int], server_name: str) -> tuple[Route, ...]:
+    """The endpoints of rooms, from creating one to finding it."""
+    return (
+        *create.routes(doors.creation),
+        *membership.routes(doors.memberships, doors.aliases, doors.members),
+        *send.routes(doors.sending),
+        *state.routes(doors.states, doors.settings, now_ms),
+        *history.routes(doors.history, doors.members, now_ms),
+        *aliases.routes(doors.aliases),
+        *directory.routes(doors.directory, server_name),
+    )

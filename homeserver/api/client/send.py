@@ -1,0 +1,63 @@
+"""Sending events that are not state.
+
+Spec: client-server-api#sending-events-to-a-room
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+from homeserver.api.route import Call, Reply, Route
+from homeserver.rooms.send import Sending
+from homeserver.storage.events import Origin
+
+_ROOM = "/_matrix/client/v3/rooms/{roomId}"
+
+
+class Redaction(Struct, frozen=True):
+    """The body of a redaction."""
+
+    reason: str | None = None
+
+
+def routes(sending: Sending) -> tuple[Route, ...]:
+    """The endpoints that send messages and redactions."""
+    api = _SendAPI(sending)
+    return (
+        Route(
+            method="PUT",
+            path=f"{_ROOM}/send/{{eventType}}/{{txnId}}",
+            handle=api.send,
+            rate="message",
+            spec="client-server-api#put_matrixclientv3roomsroomidsendeventtypetxnid",
+            body=dict[str, Any],
+        ),
+        Route(
+            method="PUT",
+            path=f"{_ROOM}/redact/{{eventId}}/{{txnId}}",
+            handle=api.redact,
+            rate="message",
+            spec="client-server-api#put_matrixclientv3roomsroomidredacteventidtxnid",
+            body=Redaction,
+            body_optional=True,
+        ),
+    )
+
+
+class _SendAPI:
+    def __init__(self, sending: Sending) -> None:
+        self._sending = sending
+
+    async def send(self, call: Call) -> Reply:
+        params = call.params
+        event_id = await self._sending.send(_origin(call), params["roomId"], params["eventType"], call.body)
+        return {"event_id": event_id}
+
+    async def redact(self, call: Call) -> Reply:
+        params = call.params
+        event_id = await self._sending.redact(_origin(call), params["roomId"], params["eventId"], call.body.reason)
+        return {"event_id": event_id}
+
+
+def _origin(call: Call) -> Origin:
+    return Origin(call.caller.user_id, call.caller.device_id, call.params["txnId"])

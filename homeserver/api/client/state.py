@@ -1,0 +1,68 @@
+"""The state of rooms.
+
+Spec: client-server-api#getting-events-for-a-room
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from homeserver.api.route import Call, Reply, Route
+from homeserver.rooms.render import Asker, render
+from homeserver.rooms.state import Settings, States
+
+_STATE = "/_matrix/client/v3/rooms/{roomId}/state"
+_ANCHOR = "matrixclientv3roomsroomidstate"
+
+
+def routes(states: States, settings: Settings, now_ms: Callable[[], int]) -> tuple[Route, ...]:
+    """The endpoints of state."""
+    return tuple(_routes(_StateAPI(states, settings, now_ms)))
+
+
+def _routes(api: "_StateAPI") -> Iterator[Route]:
+    yield Route(method="GET", path=_STATE, handle=api.all, rate="other", spec=f"client-server-api#get_{_ANCHOR}")
+    one = f"{_ANCHOR}eventtypestatekey"
+    for path in (f"{_STATE}/{{eventType}}", f"{_STATE}/{{eventType}}/{{stateKey}}"):
+        yield Route(method="GET", path=path, handle=api.one, rate="other", spec=f"client-server-api#get_{one}")
+        yield Route(
+            method="PUT",
+            path=path,
+            handle=api.put,
+            rate="other",
+            spec=f"client-server-api#put_{one}",
+            body=dict[str, Any],
+        )
+
+
+class _StateAPI:
+    def __init__(self, states: States, settings: Settings, now_ms: Callable[[], int]) -> None:
+        self._states = states
+        self._settings = settings
+        self._now_ms = now_ms
+
+    async def all(self, call: Call) -> Reply:
+        asker = self._asker(call)
+        state = await self._states.all(asker.user_id, call.params["roomId"])
+        return b"[" + b",".join([render(held, asker) for held in state]) + b"]"
+
+    async def one(self, call: Call) -> Reply:
+        whole = call.query.choice("format", ("content", "event"), "content") == "event"
+        asker = self._asker(call)
+        key = _key(call)
+        held = await self._states.one(asker.user_id, call.params["roomId"], *key)
+        return render(held, asker) if whole else msgspec.json.encode(held.event.content)
+
+    async def put(self, call: Call) -> Reply:
+        caller = call.caller
+        guest = caller.kind == "guest"
+        put = self._settings.put
+        return {"event_id": await put(caller.user_id, call.params["roomId"], _key(call), call.body, guest=guest)}
+
+    def _asker(self, call: Call) -> Asker:
+        return Asker(user_id=call.caller.user_id, device_id=call.caller.device_id, now_ms=self._now_ms())
+
+
+def _key(call: Call) -> tuple[str, str]:
+    return call.params["eventType"], call.params.get("stateKey", "")

@@ -1,0 +1,60 @@
+"""All doors to rooms, put together: what the composition root and tests build, and others take their part of."""
+
+from dataclasses import dataclass
+
+from homeserver.policy import Policy
+from homeserver.rooms.aliases import Aliases
+from homeserver.rooms.create import Creation
+from homeserver.rooms.directory import Directory
+from homeserver.rooms.history import History
+from homeserver.rooms.members import Members
+from homeserver.rooms.membership import FindProfile, Memberships
+from homeserver.rooms.people import People
+from homeserver.rooms.rooms import Rooms
+from homeserver.rooms.send import Sending
+from homeserver.rooms.state import Settings, States
+from homeserver.rooms.transactions import Transactions
+from homeserver.rooms.view import Views
+from homeserver.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """Everything that one can do to rooms, by what it is about."""
+
+    rooms: Rooms
+    views: Views
+    history: History
+    members: Members
+    states: States
+    settings: Settings
+    sending: Sending
+    memberships: Memberships
+    creation: Creation
+    aliases: Aliases
+    directory: Directory
+    people: People
+
+
+def build_doors(
+    rooms: Rooms, database: Database, policy: Policy, find_profile: FindProfile, default_version: str
+) -> Doors:
+    """The doors to these rooms, each of which asks the policy."""
+    views = Views(rooms, database, policy)
+    history = History(database, views)
+    memberships = Memberships(rooms, database, policy, find_profile)
+    aliases = Aliases(rooms, database, policy, rooms.seal.now_ms)
+    return Doors(
+        rooms=rooms,
+        views=views,
+        history=history,
+        members=Members(database, views),
+        states=States(database, views),
+        settings=Settings(rooms, database, policy, memberships, aliases),
+        sending=Sending(rooms, views, history, policy, Transactions(database)),
+        memberships=memberships,
+        creation=Creation(rooms, database, policy, find_profile, default_version),
+        aliases=aliases,
+        directory=Directory(rooms, database, policy),
+        people=People(rooms, database, find_profile),
+    )
