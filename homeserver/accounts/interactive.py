@@ -110,6 +110,11 @@ class Interactive:
             REGISTRATION_TOKEN: self._check_token,
         }
 
+    def find_registered(self, operation: Operation, auth: Auth | None) -> UserID | None:
+        """The account that a request of this session has made already, whose answer may have been lost."""
+        proof = self._proofs.get(auth.session) if auth is not None and auth.session is not None else None
+        return proof.registered if proof is not None and proof.operation == operation.name else None
+
     async def prove(self, operation: Operation, auth: Auth | None, request: bytes) -> Proof:
         """Take what a request shows; `request` is its body without `auth`.
 

@@ -39,12 +39,10 @@ class Newcomer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
-    """An account and its first session (on no device: none), ready to be written."""
+class _First:
+    """The first session of an account."""
 
-    account: NewAccount
-    newcomer: Newcomer
-    device_id: DeviceID | None
+    device_id: DeviceID
     device_name: str | None
     tokens: Tokens
 
@@ -76,23 +74,37 @@ class Registration:
             raise Refused("registration", "Registration is not open here")
         return _FLOWS[self._rules.mode]
 
-    async def check_name(self, name: str | None) -> UserID:
+    def check_open(self) -> None:
+        """Refuse where accounts are made for people, not by them.
+
+        Raises:
+            Refused: It is so here.
+        """
+        _ = self.flows
+
+    def parse_name(self, name: str | None) -> UserID:
         """The user ID that a newcomer of that name would have; without a name one is made up.
 
         Raises:
             Invalid: Nobody may have that name (M_INVALID_USERNAME), or it is not for people (M_EXCLUSIVE).
-            Conflict: Somebody has it, or had it once.
-
-        Spec: client-server-api#get_matrixclientv3registeravailable
         """
         if name is None:
             return UserID(f"@{self._mint.localpart()}:{self._server_name}")
         user_id = build_user_id(name, self._server_name)
         if name.startswith(_RESERVED):
             raise Invalid("M_EXCLUSIVE", "This user name is reserved")
+        return user_id
+
+    async def check_free(self, user_id: UserID) -> None:
+        """Refuse a user ID that somebody has, or had once.
+
+        Raises:
+            Conflict: It is so.
+
+        Spec: client-server-api#get_matrixclientv3registeravailable
+        """
         if await self._database.read(accounts.find_account, user_id) is not None:
             raise Conflict("M_USER_IN_USE", "This user name is taken")
-        return user_id
 
     async def is_usable(self, token: str) -> bool:
         """Tell whether an account could now be made with that registration token.
@@ -101,24 +113,25 @@ class Registration:
         """
         return await self._database.read(accounts.is_registration_token_usable, token, self._now_ms())
 
-    async def register(self, newcomer: Newcomer, wish: DeviceWish | None) -> Grant | None:
-        """Make an account and, with a `wish`, begin its first session; all of it or nothing.
+    async def register(self, newcomer: Newcomer) -> None:
+        """Make an account.
 
         Raises:
-            Conflict: The user ID was taken meanwhile.
-            Refused: The registration token was used up meanwhile.
+            Conflict: The user ID is taken.
+            Refused: The registration token is used up.
         """
-        password_hash = None if newcomer.password is None else await self._passwords.hash(newcomer.password)
-        account = NewAccount(
-            user_id=newcomer.user_id,
-            created_ms=self._now_ms(),
-            password_hash=password_hash,
-            admin=newcomer.admin,
-        )
-        grant = await self._enter(account, newcomer, wish)
-        return grant if wish else None
+        await self._database.write(_enter, await self._account(newcomer), newcomer, None)
 
-    async def register_guest(self, display_name: str | None) -> Grant:
+    async def register_and_begin(self, newcomer: Newcomer, wish: DeviceWish) -> Grant:
+        """Make an account and begin its first session; both or neither.
+
+        Raises:
+            Conflict: The user ID is taken.
+            Refused: The registration token is used up.
+        """
+        return await self._begin(await self._account(newcomer), newcomer, wish)
+
+    async def register_guest(self, device_name: str | None) -> Grant:
         """Make an account for a guest and begin its session on a device of our choice.
 
         Raises:
@@ -130,20 +143,24 @@ class Registration:
             raise Refused("registration", "Guests are not let in here")
         user_id = UserID(f"@guest-{self._mint.localpart()}:{self._server_name}")
         account = NewAccount(user_id=user_id, created_ms=self._now_ms(), kind="guest")
-        return await self._enter(account, Newcomer(user_id=user_id), DeviceWish(display_name=display_name))
+        return await self._begin(account, Newcomer(user_id=user_id), DeviceWish(display_name=device_name))
 
-    async def _enter(self, account: NewAccount, newcomer: Newcomer, wish: DeviceWish | None) -> Grant:
-        device_id = (wish.device_id if wish else None) or self._mint.device_id()
-        tokens = self._mint.tokens(refreshable=wish is not None and wish.refreshable)
-        entry = _Entry(
-            account=account,
-            newcomer=newcomer,
-            device_id=device_id if wish else None,
-            device_name=wish.display_name if wish else None,
-            tokens=tokens,
+    async def _account(self, newcomer: Newcomer) -> NewAccount:
+        return NewAccount(
+            user_id=newcomer.user_id,
+            created_ms=self._now_ms(),
+            password_hash=None if newcomer.password is None else await self._passwords.hash(newcomer.password),
+            admin=newcomer.admin,
         )
-        await self._database.write(_enter, entry)
-        return self._mint.grant(account.user_id, device_id, tokens)
+
+    async def _begin(self, account: NewAccount, newcomer: Newcomer, wish: DeviceWish) -> Grant:
+        first = _First(
+            device_id=wish.device_id or self._mint.device_id(),
+            device_name=wish.display_name,
+            tokens=self._mint.tokens(refreshable=wish.refreshable),
+        )
+        await self._database.write(_enter, account, newcomer, first)
+        return self._mint.grant(account.user_id, first.device_id, first.tokens)
 
 
 def build_user_id(name: str, server_name: ServerName) -> UserID:
@@ -162,14 +179,13 @@ def build_user_id(name: str, server_name: ServerName) -> UserID:
         raise Invalid("M_INVALID_USERNAME", f"Not a user name: {fault}") from None
 
 
-def _enter(txn: Txn, entry: _Entry) -> None:
+def _enter(txn: Txn, account: NewAccount, newcomer: Newcomer, first: _First | None) -> None:
     """The unit of a registration."""
-    account, newcomer = entry.account, entry.newcomer
     if not accounts.append_account(txn, account):
         raise Conflict("M_USER_IN_USE", "This user name is taken")
     if newcomer.token is not None and not accounts.take_registration_token(txn, newcomer.token, account.created_ms):
         raise Refused("registration", "This registration token is not valid any more")
     if newcomer.display_name is not None:
         profiles.set_profile(txn, account.user_id, ProfileRow(displayname=newcomer.display_name))
-    if entry.device_id is not None:
-        begin_session(txn, account.user_id, entry.device_id, entry.device_name, entry.tokens)
+    if first is not None:
+        begin_session(txn, account.user_id, first.device_id, first.device_name, first.tokens)

@@ -61,8 +61,8 @@ class Session:
 class Sessions:
     """Finds, carries on and ends sessions.
 
-    What it knows, it forgets when a commit tells `SessionsEnded`: the composition root hands `heed` the changes of each
-    commit, as `Database.on_commit` brings them.
+    What it knows, it forgets when a commit tells `SessionsEnded`: the composition root hands `heed` each commit, as
+    `Database.on_commit` brings it. Until it has heeded the last commit it believes nothing it knows.
     """
 
     def __init__(self, database: Database, policy: Policy, mint: Mint, now_ms: Callable[[], int]) -> None:
@@ -73,6 +73,7 @@ class Sessions:
         self._known: dict[bytes, Session] = {}
         self._of_user: dict[UserID, set[bytes]] = {}
         self._forgettings = 0
+        self._heeded = database.position
 
     async def find(self, token: str) -> Session | None:
         """Find the session of an access token; None when it stands for none.
@@ -80,7 +81,9 @@ class Sessions:
         The first use of a token that came from a refresh revokes what it replaces.
         """
         token_hash = hash_token(token)
-        session = self._known.get(token_hash) or await self._load(token_hash)
+        session = self._known.get(token_hash) if self._heeded == self._database.position else None
+        if session is None:
+            session = await self._load(token_hash)
         if session is not None and session.expires_ms is not None and session.expires_ms <= self._now_ms():
             return replace(session, soft_logout=True)
         return session
@@ -123,8 +126,9 @@ class Sessions:
         """
         await self._database.write(devices.remove_all_devices, user_id)
 
-    def heed(self, changes: Iterable[Change]) -> None:
+    def heed(self, position: int, changes: Iterable[Change]) -> None:
         """Forget the sessions that a commit has ended or altered."""
+        self._heeded = position
         for change in changes:
             if isinstance(change, SessionsEnded):
                 self._forget(change)

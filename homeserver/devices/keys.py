@@ -132,6 +132,13 @@ class Keys:
         allowed = {person: wanted[person] for person in await self._allowed(asker, wanted)}
         return await self._database.write(_claim, allowed)
 
+    async def changed(self, user_id: UserID, since: int) -> set[UserID]:
+        """Those whose keys changed after a stream position, among the person and all who share a room with them.
+
+        Spec: client-server-api#get_matrixclientv3keyschanges
+        """
+        return await self._database.read(keys.load_changed, user_id, since)
+
     async def _allowed(self, asker: UserID, people: Iterable[UserID]) -> list[UserID]:
         return [
             person

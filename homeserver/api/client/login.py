@@ -1,0 +1,179 @@
+"""Log in, carry a session on, log out.
+
+Spec: client-server-api#legacy-login
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+from federation.ids import ServerName
+from homeserver.accounts.login import Logins, find_local_user, find_named_user, parse_device_wish
+from homeserver.accounts.sessions import AccountLocked, Sessions, UnknownToken
+from homeserver.accounts.tokens import Grant
+from homeserver.api import errors
+from homeserver.api.errors import MatrixError
+from homeserver.api.limits import address_key
+from homeserver.api.route import Call, Reply, Route
+
+_PASSWORD = "m.login.password"  # noqa: S105 - the name of a type of login
+
+
+class LoginBody(Struct, frozen=True):
+    """What a client shows to be let in.
+
+    Spec: client-server-api#post_matrixclientv3login
+    """
+
+    type: str
+    identifier: dict[str, Any] | None = None
+    user: str | None = None
+    medium: str | None = None
+    address: str | None = None
+    password: str | None = None
+    device_id: str | None = None
+    initial_device_display_name: str | None = None
+    refresh_token: bool | None = None
+
+
+class RefreshBody(Struct, frozen=True):
+    """The token that carries a session on."""
+
+    refresh_token: str
+
+
+class GrantAnswer(Struct, frozen=True, omit_defaults=True):
+    """A session as its client learns of it."""
+
+    user_id: str
+    access_token: str
+    device_id: str
+    home_server: str
+    refresh_token: str | None = None
+    expires_in_ms: int | None = None
+
+
+class RefreshAnswer(Struct, frozen=True, omit_defaults=True):
+    """New tokens for the same session."""
+
+    access_token: str
+    refresh_token: str | None = None
+    expires_in_ms: int | None = None
+
+
+def answer_grant(grant: Grant, server_name: ServerName) -> GrantAnswer:
+    """Tell a client of the session it was given."""
+    return GrantAnswer(
+        user_id=grant.user_id,
+        access_token=grant.access_token,
+        device_id=grant.device_id,
+        home_server=server_name,
+        refresh_token=grant.refresh_token,
+        expires_in_ms=grant.expires_in_ms,
+    )
+
+
+def build_locked() -> MatrixError:
+    """The answer to somebody whose account is locked.
+
+    Spec: client-server-api#account-locking
+    """
+    return MatrixError(401, "M_USER_LOCKED", "This account has been locked", {"soft_logout": True})
+
+
+def routes(logins: Logins, sessions: Sessions, server_name: ServerName) -> tuple[Route, ...]:
+    """The endpoints of sessions."""
+    api = _LoginAPI(logins, sessions, server_name)
+    v3 = "/_matrix/client/v3"
+    return (
+        Route(
+            method="GET",
+            path=f"{v3}/login",
+            handle=api.flows,
+            auth="none",
+            spec="client-server-api#get_matrixclientv3login",
+        ),
+        Route(
+            method="POST",
+            path=f"{v3}/login",
+            handle=api.log_in,
+            auth="none",
+            rate="login",
+            spec="client-server-api#post_matrixclientv3login",
+            body=LoginBody,
+        ),
+        Route(
+            method="POST",
+            path=f"{v3}/refresh",
+            handle=api.refresh,
+            auth="none",
+            rate="login",
+            spec="client-server-api#post_matrixclientv3refresh",
+            body=RefreshBody,
+        ),
+        Route(
+            method="POST",
+            path=f"{v3}/logout",
+            handle=api.log_out,
+            spec="client-server-api#post_matrixclientv3logout",
+        ),
+        Route(
+            method="POST",
+            path=f"{v3}/logout/all",
+            handle=api.log_out_all,
+            spec="client-server-api#post_matrixclientv3logoutall",
+        ),
+    )
+
+
+class _LoginAPI:
+    def __init__(self, logins: Logins, sessions: Sessions, server_name: ServerName) -> None:
+        self._logins = logins
+        self._sessions = sessions
+        self._server_name = server_name
+
+    async def flows(self, call: Call) -> Reply:
+        return {"flows": [{"type": _PASSWORD}]}
+
+    async def log_in(self, call: Call) -> Reply:
+        body: LoginBody = call.body
+        if body.type != _PASSWORD:
+            raise MatrixError(400, "M_UNKNOWN", "Unknown type of login")
+        if body.password is None:
+            raise MatrixError(400, "M_MISSING_PARAM", "A password is needed")
+        wish = parse_device_wish(
+            body.device_id, body.initial_device_display_name, refreshable=body.refresh_token is True
+        )
+        user_id = self._find_user(body)
+        try:
+            grant = await self._logins.with_password(user_id, body.password, wish, address_key(call.ip))
+        except AccountLocked:
+            raise build_locked() from None
+        return answer_grant(grant, self._server_name)
+
+    def _find_user(self, body: LoginBody) -> Any:
+        if body.identifier is not None:
+            return find_named_user(body.identifier, self._server_name)
+        if body.user is not None:
+            return find_local_user(body.user, self._server_name)
+        if body.medium is not None and body.address is not None:
+            return None
+        raise MatrixError(400, "M_MISSING_PARAM", "An identifier is needed")
+
+    async def refresh(self, call: Call) -> Reply:
+        body: RefreshBody = call.body
+        try:
+            grant = await self._sessions.refresh(body.refresh_token)
+        except UnknownToken as fault:
+            raise errors.UnknownToken(soft_logout=fault.soft_logout) from None
+        except AccountLocked:
+            raise build_locked() from None
+        return RefreshAnswer(grant.access_token, grant.refresh_token, grant.expires_in_ms)
+
+    async def log_out(self, call: Call) -> Reply:
+        await self._sessions.end(call.caller)
+        return {}
+
+    async def log_out_all(self, call: Call) -> Reply:
+        await self._sessions.end_all(call.caller.user_id)
+        return {}

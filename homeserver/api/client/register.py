@@ -1,0 +1,123 @@
+"""Make an account for oneself, where the server lets people.
+
+Spec: client-server-api#legacy-account-registration
+"""
+
+from msgspec import Struct
+
+from federation.ids import ServerName, UserID, localpart_of
+from homeserver.accounts.interactive import Auth, Interactive, Proof
+from homeserver.accounts.login import DeviceWish, Logins, parse_device_wish
+from homeserver.accounts.passwords import check_strength
+from homeserver.accounts.registration import Newcomer, Registration
+from homeserver.accounts.tokens import Grant
+from homeserver.api.client.interactive import build_operation, prove
+from homeserver.api.client.login import answer_grant
+from homeserver.api.errors import MatrixError
+from homeserver.api.route import Call, Reply, Route
+
+
+class RegisterBody(Struct, frozen=True):
+    """What a newcomer asks for.
+
+    Spec: client-server-api#post_matrixclientv3register
+    """
+
+    auth: Auth | None = None
+    username: str | None = None
+    password: str | None = None
+    device_id: str | None = None
+    initial_device_display_name: str | None = None
+    inhibit_login: bool | None = None
+    refresh_token: bool | None = None
+
+
+def routes(
+    registration: Registration, interactive: Interactive, logins: Logins, server_name: ServerName
+) -> tuple[Route, ...]:
+    """The endpoints of registration."""
+    api = _RegisterAPI(registration, interactive, logins, server_name)
+    return (
+        Route(
+            method="POST",
+            path="/_matrix/client/v3/register",
+            handle=api.register,
+            auth="none",
+            rate="register",
+            spec="client-server-api#post_matrixclientv3register",
+            body=RegisterBody,
+            body_optional=True,
+        ),
+        Route(
+            method="GET",
+            path="/_matrix/client/v3/register/available",
+            handle=api.available,
+            auth="none",
+            rate="register",
+            spec="client-server-api#get_matrixclientv3registeravailable",
+        ),
+        Route(
+            method="GET",
+            path="/_matrix/client/v1/register/m.login.registration_token/validity",
+            handle=api.validity,
+            auth="none",
+            rate="register",
+            spec="client-server-api#get_matrixclientv1registermloginregistration_tokenvalidity",
+        ),
+    )
+
+
+class _RegisterAPI:
+    def __init__(
+        self, registration: Registration, interactive: Interactive, logins: Logins, server_name: ServerName
+    ) -> None:
+        self._registration = registration
+        self._interactive = interactive
+        self._logins = logins
+        self._server_name = server_name
+
+    async def register(self, call: Call) -> Reply:
+        body: RegisterBody = call.body
+        if call.query.choice("kind", ("user", "guest"), "user") == "guest":
+            grant = await self._registration.register_guest(body.initial_device_display_name)
+            return answer_grant(grant, self._server_name)
+        wish = parse_device_wish(
+            body.device_id, body.initial_device_display_name, refreshable=body.refresh_token is True
+        )
+        operation = build_operation(call, "POST /register", self._registration.flows)
+        user_id = self._registration.parse_name(body.username)
+        if body.username is not None and self._interactive.find_registered(operation, body.auth) is None:
+            await self._registration.check_free(user_id)
+        if body.password is not None:
+            check_strength(body.password, localpart_of(user_id))
+        proof = await prove(call, self._interactive, operation)
+        return await self._carry_out(body, user_id, proof, None if body.inhibit_login else wish)
+
+    async def _carry_out(self, body: RegisterBody, user_id: UserID, proof: Proof, wish: DeviceWish | None) -> Reply:
+        """Make the account, unless this very request has made it already and its answer was lost."""
+        if proof.registered is not None:
+            again = None if wish is None else await self._logins.begin(proof.registered, wish)
+            return self._answer(proof.registered, again)
+        if body.password is None:
+            raise MatrixError(400, "M_MISSING_PARAM", "A password is needed")
+        newcomer = Newcomer(user_id=user_id, password=body.password, token=proof.token)
+        grant = None
+        if wish is None:
+            await self._registration.register(newcomer)
+        else:
+            grant = await self._registration.register_and_begin(newcomer, wish)
+        proof.registered = user_id
+        return self._answer(user_id, grant)
+
+    def _answer(self, user_id: UserID, grant: Grant | None) -> Reply:
+        return {"user_id": user_id} if grant is None else answer_grant(grant, self._server_name)
+
+    async def available(self, call: Call) -> Reply:
+        self._registration.check_open()
+        user_id = self._registration.parse_name(call.query.need("username"))
+        await self._registration.check_free(user_id)
+        return {"available": True}
+
+    async def validity(self, call: Call) -> Reply:
+        self._registration.check_open()
+        return {"valid": await self._registration.is_usable(call.query.need("token"))}
