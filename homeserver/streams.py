@@ -30,6 +30,7 @@ from homeserver.storage.events import RoomEvent
 from homeserver.storage.members import load_memberships
 
 K = TypeVar("K")
+T = TypeVar("T")
 
 MOST_EVENTS: Final = 200
 """How many events a room's log holds."""
@@ -142,6 +143,10 @@ class _Waiter:
         self.device_id = device_id
         self.fired: Deferred[Why] = Deferred(self._forget)
         self.timer: IDelayedCall | None = None
+
+    def leave(self, result: T) -> T:
+        self.wake("ended")
+        return result
 
     def wake(self, why: Why) -> None:
         if self in self.feed.waiters:
@@ -304,14 +309,18 @@ class Streams:
         """The log of that room, if anybody listens to it."""
         return self._rooms.get(room_id)
 
-    def wait(self, feed: Feed, device_id: DeviceID | None, timeout_s: float) -> Deferred[Why]:
-        """Wait for something new in the feed; cancelling forgets it. Look before waiting, in the same turn."""
+    def wait(
+        self, feed: Feed, device_id: DeviceID | None, timeout_s: float, gone: Deferred[None] | None = None
+    ) -> Deferred[Why]:
+        """Wait for something new in the feed, or until `gone` fires. Look before waiting, in the same turn."""
         waiter = _Waiter(feed, device_id)
         feed.waiters[waiter] = None
         if self._closed:
             waiter.wake("ended")
         else:
             waiter.timer = self._clock.callLater(timeout_s, waiter.wake, "time")
+            if gone is not None:
+                gone.addCallback(waiter.leave)
         return waiter.fired
 
     def close(self) -> None:

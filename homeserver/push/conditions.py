@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
 from federation.auth import PowerLevels
+from federation.paths import parse_path
 from homeserver.push.globs import compile_glob, compile_word_glob
 
 ME: Final = "\0me"
@@ -67,7 +68,6 @@ Condition: TypeAlias = Callable[[Judged, str, Setting], bool]
 
 _MISSING: Final = object()
 _TOP: Final = frozenset({"event_id", "room_id", "type", "sender", "origin_server_ts"})
-_ESCAPED: Final = re.compile(r"\\([.\\])|\.")
 _COUNT: Final = re.compile(r"(==|<=|>=|<|>)?([0-9]{1,15})")
 _COMPARE: Final[Mapping[str | None, Callable[[int, int], bool]]] = {
     None: operator.eq,
@@ -77,23 +77,6 @@ _COMPARE: Final[Mapping[str | None, Callable[[int, int], bool]]] = {
     "<=": operator.le,
     ">=": operator.ge,
 }
-
-
-def parse_path(key: str) -> tuple[str, ...]:
-    r"""The property names in a dot-separated path, ``\.`` and ``\\`` standing for a dot and a backslash in a name.
-
-    Spec: appendices#dot-separated-property-paths
-    """
-    names, name, at = [], "", 0
-    for found in _ESCAPED.finditer(key):
-        name += key[at : found.start()]
-        at = found.end()
-        if found[1]:
-            name += found[1]
-        else:
-            names.append(name)
-            name = ""
-    return (*names, name + key[at:])
 
 
 def compile_conditions(conditions: Iterable[Mapping[str, Any]]) -> tuple[Condition, ...]:

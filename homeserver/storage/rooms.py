@@ -1,5 +1,6 @@
 """Rooms: what never changes of one."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +33,12 @@ def find_room(txn: Txn, room_id: str) -> RoomRecord | None:
     """The room of that ID; anything may be asked."""
     row = txn.one(f"{_SELECT} WHERE room_id = ?", (room_id,))
     return None if row is None else _read(row)
+
+
+def load_rooms(txn: Txn, room_ids: Iterable[RoomID]) -> dict[RoomID, RoomRecord]:
+    """Those of the rooms that this server knows, by ID."""
+    rooms = [_read(row) for row in txn.all_in(f"{_SELECT} WHERE room_id {{in}}", room_ids)]
+    return {room.room_id: room for room in rooms}
 
 
 def _read(row: Row) -> RoomRecord:

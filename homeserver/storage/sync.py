@@ -7,7 +7,7 @@ Spec: client-server-api#syncing
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from federation.ids import RoomID, StateKey, UserID
+from federation.ids import DeviceID, RoomID, StateKey, UserID
 from homeserver.storage.database import Txn
 from homeserver.storage.events import RoomEvent, load_events
 from homeserver.storage.rooms import RoomRecord
@@ -49,7 +49,8 @@ def load_confidants(txn: Txn, user_id: UserID, others: Collection[UserID]) -> se
     """Those of the others with whom a person is in an encrypted room."""
     rows = txn.all_in(
         "SELECT DISTINCT theirs.user_id FROM memberships theirs"
-        " JOIN memberships mine ON mine.room_nid = theirs.room_nid WHERE theirs.user_id {in} AND theirs.membership = 'join' AND mine.user_id = ? AND mine.membership = 'join'"
+        " JOIN memberships mine ON mine.room_nid = theirs.room_nid"
+        " WHERE theirs.user_id {in} AND theirs.membership = 'join' AND mine.user_id = ? AND mine.membership = 'join'"
         " AND EXISTS (SELECT 1 FROM state_changes c WHERE c.room_nid = mine.room_nid"
         " AND c.type = 'm.room.encryption' AND c.state_key = '')",
         others,
@@ -85,11 +86,10 @@ def _was_joined(txn: Txn, user_id: UserID, room_nid: int, before: int) -> bool:
     return row is not None and row[0] == "join"
 
 
-def load_departures(txn: Txn, user_id: UserID, upto: int, *, left: bool) -> list[Stay]:
+def load_departures(txn: Txn, user_id: UserID, upto: int, *, left: bool) -> list[list[Stay]]:
     """Where a person is invited or knocks at a position, and with `left` also where they were before and are no more.
 
-    For a room they have left, the stay is the event by which they left, not one by which they were then banned.
-    Forgotten rooms are left out.
+    For each room the stays since they left it, or the last one. Forgotten rooms are left out.
     """
     rows = txn.all(
         "SELECT rooms.room_id, m.room_nid FROM memberships m JOIN rooms ON rooms.nid = m.room_nid"
@@ -97,26 +97,25 @@ def load_departures(txn: Txn, user_id: UserID, upto: int, *, left: bool) -> list
         " OR (m.membership <> 'join' AND ? = 1))",
         (user_id, upto, int(left)),
     )
-    last = [find_last_stay(txn, user_id, (room_id, nid), upto) for room_id, nid in rows]
     wanted = ("invite", "knock", "leave", "ban") if left else ("invite", "knock")
-    return [stay for stay in last if stay is not None and stay.membership in wanted]
+    last = [_load_last_stays(txn, user_id, (room_id, nid), upto) for room_id, nid in rows]
+    return [stays for stays in last if stays and stays[-1].membership in wanted]
 
 
-def find_last_stay(txn: Txn, user_id: UserID, room: tuple[RoomID, int], upto: int) -> Stay | None:
-    """A person's membership of a room (ID and nid) at a position; of several after they left, the one by which they
-    left.
-    """
+def _load_last_stays(txn: Txn, user_id: UserID, room: tuple[RoomID, int], upto: int) -> list[Stay]:
     rows = txn.all(
         "SELECT membership, event_nid, stream FROM membership_changes"
         " WHERE user_id = ? AND room_nid = ? AND stream <= ? ORDER BY stream",
         (user_id, room[1], upto),
     )
-    stay, joined = None, False
+    stays: list[Stay] = []
+    joined = False
     for membership, event_nid, stream in rows:
-        if membership in ("join", "invite", "knock") or joined or stay is None or not stay.was_joined:
-            stay = Stay(*room, membership, event_nid, stream, joined)
+        if joined or membership == "join" or not (stays and stays[0].was_joined):
+            stays = []
+        stays.append(Stay(*room, membership, event_nid, stream, joined))
         joined = membership == "join"
-    return stay
+    return stays
 
 
 def load_changed_rooms(txn: Txn, user_id: UserID, room_nids: Iterable[int], since: int, upto: int) -> set[RoomID]:
@@ -133,12 +132,6 @@ def load_changed_rooms(txn: Txn, user_id: UserID, room_nids: Iterable[int], sinc
     return {RoomID(room_id) for (room_id,) in rows}
 
 
-def load_room_nids(txn: Txn, room_ids: Collection[RoomID]) -> dict[RoomID, int]:
-    """The ids of rooms."""
-    rows = txn.all_in("SELECT room_id, nid FROM rooms WHERE room_id {in}", room_ids)
-    return {RoomID(room_id): nid for room_id, nid in rows}
-
-
 def has_backfill(txn: Txn, room_nid: int) -> bool:
     """Whether events of a room from before this server had part in it are known."""
     return txn.one("SELECT 1 FROM events WHERE room_nid = ? AND stream <= 0 LIMIT 1", (room_nid,)) is not None
@@ -147,7 +140,7 @@ def has_backfill(txn: Txn, room_nid: int) -> bool:
 def load_state_nids(
     txn: Txn, room_nid: int, upto: int, *, members: Collection[UserID] | None = None
 ) -> dict[StateKey, int]:
-    """The current state of a room as it was at a position, as ids of events; only some of the members, or all (None)."""
+    """The current state of a room as it was at a position, as ids of events; of some members only, or of all (None)."""
     rows = txn.all(
         "SELECT type, state_key, event_nid FROM state_changes WHERE room_nid = ? AND stream <= ? AND type <> ?"
         " ORDER BY stream",
@@ -202,3 +195,21 @@ def count_members(txn: Txn, room_nid: int, most: int) -> Counted:
         tuple([row[0] for row in first]),
         tuple([row[0] for row in gone]),
     )
+
+
+def load_waiting(
+    txn: Txn, user_id: UserID, device_id: DeviceID, window: tuple[int, int], limit: int
+) -> list[tuple[int, bytes]]:
+    """The oldest messages that wait for a device, with their positions, above one position and not above another."""
+    rows = txn.all(
+        "SELECT position, message FROM to_device WHERE user_id = ? AND device_id = ? AND position > ? AND position <= ?"
+        " ORDER BY position LIMIT ?",
+        (user_id, device_id, *window, limit),
+    )
+    return [(position, message) for position, message in rows]
+
+
+def has_waiting(txn: Txn, user_id: UserID, device_id: DeviceID, upto: int) -> bool:
+    """Whether messages wait for a device that are not later than that."""
+    sql = "SELECT 1 FROM to_device WHERE user_id = ? AND device_id = ? AND position <= ? LIMIT 1"
+    return txn.one(sql, (user_id, device_id, upto)) is not None

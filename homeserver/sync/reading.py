@@ -1,0 +1,199 @@
+"""What an answer must read from the tables, gathered first and then read in one go."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from federation.ids import DeviceID, RoomID, UserID
+from homeserver.storage.changes import ReceiptMoved
+from homeserver.storage.data import AccountData, find_account_data, load_account_data
+from homeserver.storage.database import Txn
+from homeserver.storage.events import load_events
+from homeserver.storage.keys import count_one_time_keys, load_unused_fallback_types
+from homeserver.storage.receipts import load_receipts
+from homeserver.storage.rooms import load_rooms
+from homeserver.storage.sync import (
+    Stay,
+    has_waiting,
+    load_confidants,
+    load_departures,
+    load_state_at,
+    load_waiting,
+)
+from homeserver.sync.encode import join_object
+from homeserver.sync.stored import view_left, view_stored
+from homeserver.sync.stripped import strip_state
+from homeserver.sync.views import Ask, View
+
+MOST_MESSAGES: Final = 100
+"""How many messages to a device one answer holds."""
+MOST_RECEIPTS: Final = 1000
+"""How many receipts of a room one answer holds at most: the latest, and the person's own."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """What to read for one person on one device, as of `upto`.
+
+    `asks` are rooms they are in, `left` those they left by these stays, `outside` stays as invited or knocking.
+    `departures` asks for all of the last two (for left rooms by `left_ask`). `data_since` and `messages_since` are
+    positions, None where nothing is asked; `receipts` rooms by the position since which. `doubtful` are people who may
+    share no encrypted room with them any more.
+    """
+
+    user_id: UserID
+    device_id: DeviceID
+    upto: int
+    asks: list[Ask] = field(default_factory=list)
+    left: list[tuple[Ask, Sequence[Stay]]] = field(default_factory=list)
+    outside: list[Stay] = field(default_factory=list)
+    departures: bool = False
+    left_ask: Ask | None = None
+    data_since: int | None = None
+    messages_since: int | None = None
+    receipts: dict[int, list[RoomID]] = field(default_factory=dict)
+    keys: bool = False
+    doubtful: set[UserID] = field(default_factory=set)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be read."""
+        return not (
+            self.asks
+            or self.left
+            or self.outside
+            or self.departures
+            or self.receipts
+            or self.keys
+            or self.doubtful
+            or self.data_since is not None
+            or self.messages_since is not None
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Found:
+    """What was read. `outside` are the stripped states of rooms, with their section and the sender of the invitation.
+
+    `messages` are those for the device with their positions; `received` tells that others are there that it has had
+    already. `keys` are members of the answer about its keys.
+    """
+
+    views: dict[RoomID, View] = field(default_factory=dict)
+    left: dict[RoomID, View] = field(default_factory=dict)
+    outside: dict[RoomID, tuple[str, UserID, bytes]] = field(default_factory=dict)
+    data: Sequence[AccountData] = ()
+    messages: Sequence[tuple[int, bytes]] = ()
+    received: bool = False
+    receipts: dict[RoomID, list[ReceiptMoved]] = field(default_factory=dict)
+    keys: bytes = b""
+    confidants: set[UserID] = field(default_factory=set)
+
+
+def read_plan(txn: Txn, plan: Plan) -> Found:
+    """Read all of it, in a reading thread."""
+    found = Found()
+    left, outside = list(plan.left), list(plan.outside)
+    if plan.departures:
+        _plan_departures(txn, plan, left, outside)
+    _read_views(txn, plan, left, found)
+    _read_outside(txn, plan, outside, found)
+    if plan.data_since is not None:
+        found.data = load_account_data(txn, plan.user_id, since=plan.data_since, upto=plan.upto)
+    if plan.messages_since is not None:
+        since = plan.messages_since
+        found.messages = load_waiting(txn, plan.user_id, plan.device_id, (since, plan.upto), MOST_MESSAGES)
+        found.received = has_waiting(txn, plan.user_id, plan.device_id, since)
+    for since, room_ids in plan.receipts.items():
+        _read_receipts(txn, plan, room_ids, since, found)
+    if plan.keys:
+        found.keys = read_keys(txn, plan.user_id, plan.device_id)
+    doubtful = plan.doubtful.union(*(view.lost for view in (*found.views.values(), *found.left.values())))
+    if doubtful:
+        found.confidants = load_confidants(txn, plan.user_id, doubtful)
+    return found
+
+
+def read_keys(txn: Txn, user_id: UserID, device_id: DeviceID) -> bytes:
+    """The members of an answer that tell how many one-time keys a device has left.
+
+    Spec: client-server-api#e2e-extensions-to-sync
+    """
+    counts = {"signed_curve25519": 0, **count_one_time_keys(txn, user_id, device_id)}
+    unused = load_unused_fallback_types(txn, user_id, device_id)
+    members = {b'"device_one_time_keys_count"': counts, b'"device_unused_fallback_key_types"': unused}
+    return join_object((name, msgspec.json.encode(value)) for name, value in members.items())[1:-1]
+
+
+def read_ignored(txn: Txn, user_id: UserID) -> frozenset[str]:
+    """The people whose messages somebody does not want.
+
+    Spec: client-server-api#ignoring-users
+    """
+    content = find_account_data(txn, user_id, "m.ignored_user_list")
+    ignored = msgspec.json.decode(content).get("ignored_users") if content is not None else None
+    return frozenset(ignored) if isinstance(ignored, dict) else frozenset()
+
+
+def _plan_departures(txn: Txn, plan: Plan, left: list[tuple[Ask, Sequence[Stay]]], outside: list[Stay]) -> None:
+    for stays in load_departures(txn, plan.user_id, plan.upto, left=plan.left_ask is not None):
+        if stays[-1].membership in ("invite", "knock"):
+            outside.append(stays[-1])
+        elif plan.left_ask is not None:
+            left.append((_ask_left(plan.left_ask, stays), stays))
+
+
+def _ask_left(ask: Ask, stays: Sequence[Stay]) -> Ask:
+    """The same of a room that the person has left, up to their leaving."""
+    return Ask(
+        room_id=stays[0].room_id,
+        user_id=ask.user_id,
+        filter=ask.filter,
+        since=None,
+        upto=stays[0].stream,
+        whole=True,
+        state_after=ask.state_after,
+        ignored=ask.ignored,
+    )
+
+
+def _read_views(txn: Txn, plan: Plan, left: Iterable[tuple[Ask, Sequence[Stay]]], found: Found) -> None:
+    left = list(left)
+    rooms = load_rooms(txn, [*(ask.room_id for ask in plan.asks), *(ask.room_id for ask, _ in left)])
+    for ask in plan.asks:
+        view = found.views[ask.room_id] = view_stored(txn, rooms[ask.room_id], ask)
+        _encode_ahead(view)
+    for ask, stays in left:
+        if ask.filter.has_room(ask.room_id):
+            view = found.left[ask.room_id] = view_left(txn, rooms[ask.room_id], ask, stays)
+            _encode_ahead(view)
+
+
+def _encode_ahead(view: View) -> None:
+    """Encode events here rather than on the reactor's thread."""
+    for seen in view.events:
+        _ = seen.held.client
+    for held in (*view.state, *view.members):
+        _ = held.client
+
+
+def _read_outside(txn: Txn, plan: Plan, outside: Iterable[Stay], found: Found) -> None:
+    stays = list(outside)
+    rooms = load_rooms(txn, [stay.room_id for stay in stays])
+    for stay in stays:
+        room = rooms[stay.room_id]
+        member = load_events(txn, room, [stay.event_nid])[stay.event_nid]
+        state = load_state_at(txn, room, stay.stream, members={member.event.sender})
+        found.outside[stay.room_id] = (stay.membership, member.event.sender, strip_state(state, member))
+
+
+def _read_receipts(txn: Txn, plan: Plan, room_ids: Sequence[RoomID], since: int, found: Found) -> None:
+    nids = [room.nid for room in load_rooms(txn, room_ids).values()]
+    for moved in load_receipts(txn, plan.user_id, nids, (since, plan.upto)):
+        found.receipts.setdefault(moved.room_id, []).append(moved)
+    for room_id, receipts in found.receipts.items():
+        if len(receipts) > MOST_RECEIPTS:
+            own = [moved for moved in receipts[:-MOST_RECEIPTS] if moved.user_id == plan.user_id]
+            found.receipts[room_id] = own + receipts[-MOST_RECEIPTS:]

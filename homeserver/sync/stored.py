@@ -1,0 +1,149 @@
+"""Views from the tables, for rooms that are not in memory or not far enough back. It all runs in a reading thread."""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from federation.ids import StateKey, UserID
+from homeserver.rooms.sight import Seen, load_seen
+from homeserver.storage.database import Txn
+from homeserver.storage.events import RoomEvent, load_events, load_recent
+from homeserver.storage.rooms import RoomRecord
+from homeserver.storage.state import load_state_changes
+from homeserver.storage.sync import MEMBER, Stay, count_members, has_backfill, load_state_at
+from homeserver.sync.views import (
+    ENCRYPTION,
+    HEROES,
+    Ask,
+    View,
+    changed_state,
+    concerns_summary,
+    first_by_key,
+    heroes_of,
+    is_named,
+    is_wanted,
+    senders_of,
+    whole_state,
+)
+
+MOST_SCANNED: Final = 1000
+"""How many events are looked at in search of some that the filter wants and the person may see."""
+
+
+def view_stored(txn: Txn, room: RoomRecord, ask: Ask) -> View:
+    """The view of a room for somebody who is in it."""
+    events, limited = _choose(txn, room, ask)
+    if ask.whole:
+        return _view_whole(txn, room, ask, View(events=events, limited=limited or ask.again))
+    return _view_changes(txn, room, ask, View(events=events, limited=limited))
+
+
+def view_left(txn: Txn, room: RoomRecord, ask: Ask, stays: Sequence[Stay]) -> View:
+    """The view of a room for somebody who is there no more, up to their leaving; `stays` are their own latest moves.
+
+    Of a room that they were never in, or not since, only the moves themselves.
+    """
+    departure = next((stay for stay in reversed(stays) if stay.was_joined and stay.membership != "join"), None)
+    rest = [stay for stay in stays if departure is None or stay.stream > departure.stream]
+    view = View()
+    if departure is not None:
+        view = view_stored(txn, room, ask)
+        view.counted = None
+        if ENCRYPTION in load_state_at(txn, room, ask.upto, members=()):
+            state = load_state_at(txn, room, ask.upto)
+            view.lost = [UserID(key[1]) for key in state if key[0] == MEMBER and key[1] != ask.user_id]
+    return _add_moves(txn, room, ask, view, rest)
+
+
+def _add_moves(txn: Txn, room: RoomRecord, ask: Ask, view: View, stays: Sequence[Stay]) -> View:
+    """Show somebody the last of their own moves after they left, whatever else they may not see."""
+    if not stays or not ask.filter.timeline.has_room(ask.room_id):
+        return view
+    held = load_events(txn, room, [stays[-1].event_nid])[stays[-1].event_nid]
+    if ask.filter.timeline.passes(held.event):
+        view.events = [*view.events, Seen(held, stays[-1].membership, previous=False)]
+    if ask.state_after and ask.filter.state.passes(held.event):
+        view.state = [*view.state, held]
+    return view
+
+
+def _choose(txn: Txn, room: RoomRecord, ask: Ask) -> tuple[list[Seen], bool]:
+    """The last events that are wanted and visible, as many as the filter allows; and whether there are more."""
+    limit = ask.filter.timeline.limit
+    after = ask.since or 0
+    if not ask.filter.timeline.has_room(room.room_id):
+        return [], False
+    chosen: list[Seen] = []
+    upto, size, scanned = ask.upto, limit + 1, 0
+    while scanned < MOST_SCANNED:
+        page = load_recent(txn, room, size, after=after, upto=upto)
+        visible = load_seen(txn, room, ask.user_id, [held for held in page if is_wanted(held, ask)])
+        chosen = visible + chosen
+        if len(chosen) > limit:
+            return chosen[-limit:] if limit else [], True
+        if len(page) < size:
+            return chosen, ask.since is None and has_backfill(txn, room.nid)
+        scanned += len(page)
+        upto, size = page[0].stream - 1, max(size, 100)
+    return chosen, True
+
+
+def _view_whole(txn: Txn, room: RoomRecord, ask: Ask, view: View) -> View:
+    counted = count_members(txn, room.nid, HEROES + 1)
+    heroes = heroes_of(counted, ask.user_id)
+    wanted = {ask.user_id, *heroes, *senders_of(view.events)} if ask.filter.lazy else None
+    state = load_state_at(txn, room, ask.upto, members=wanted)
+    named = is_named(state)
+    shown, replaced = whole_state(state, view.events, ask, () if named else heroes)
+    view.state = shown + _load_passing(txn, room, ask, replaced)
+    view.counted, view.named = counted, named
+    if ask.again and ENCRYPTION in state:
+        members = state if wanted is None else load_state_at(txn, room, ask.upto)
+        view.met = [UserID(key[1]) for key, held in members.items() if held.event.membership == "join"]
+    return view
+
+
+def _view_changes(txn: Txn, room: RoomRecord, ask: Ask, view: View) -> View:
+    rows = load_state_changes(txn, room.nid, ask.since or 0, ask.upto)
+    view.state = _load_passing(txn, room, ask, changed_state(rows, view.events, ask))
+    if ask.filter.lazy:
+        view.members = _load_members(txn, room, ask, view)
+    if any(concerns_summary(row.key) for row in rows):
+        view.counted = count_members(txn, room.nid, HEROES + 1)
+        view.named = is_named(load_state_at(txn, room, ask.upto, members=()))
+    _add_company(txn, room, ask, view, {row.key for row in rows})
+    return view
+
+
+def _load_members(txn: Txn, room: RoomRecord, ask: Ask, view: View) -> list[RoomEvent]:
+    """The senders' membership events that are not among the changes of the state."""
+    told = {held.event.state_key for held in view.state if held.event.type == MEMBER}
+    senders = {sender for sender in senders_of(view.events) if sender not in told}
+    if not senders:
+        return []
+    state = load_state_at(txn, room, ask.upto, members=senders)
+    members = {key: held for key, held in state.items() if key[0] == MEMBER}
+    if ask.state_after:
+        return [held for held in members.values() if ask.filter.state.passes(held.event)]
+    first = first_by_key(view.events)
+    replaced = [first[key].replaced for key in members if key in first]
+    kept = [held for key, held in members.items() if key not in first and ask.filter.state.passes(held.event)]
+    return kept + _load_passing(txn, room, ask, [each.nid for each in replaced if each is not None])
+
+
+def _load_passing(txn: Txn, room: RoomRecord, ask: Ask, nids: Collection[int]) -> list[RoomEvent]:
+    held = load_events(txn, room, nids)
+    return [held[nid] for nid in nids if ask.filter.state.passes(held[nid].event)]
+
+
+def _add_company(txn: Txn, room: RoomRecord, ask: Ask, view: View, changed: Collection[StateKey]) -> None:
+    """Who came and went, if the room is encrypted."""
+    moved = {UserID(key[1]) for key in changed if key[0] == MEMBER} - {ask.user_id}
+    if not moved and ENCRYPTION not in changed:
+        return
+    wanted = None if ENCRYPTION in changed else moved
+    state = load_state_at(txn, room, ask.upto, members=wanted)
+    if ENCRYPTION not in state:
+        return
+    joined = {UserID(key[1]) for key, held in state.items() if held.event.membership == "join"}
+    view.met = joined
+    view.lost = moved - joined
