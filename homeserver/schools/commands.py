@@ -19,7 +19,6 @@ from homeserver.schools.demo import PASSWORD, PEOPLE, make_demo
 from homeserver.schools.desk import Desk
 from homeserver.schools.office import Applicant, Asker, Document, Office, load_class_named
 from homeserver.schools.organisations import Application
-from homeserver.schools.rights import Role
 from homeserver.schools.roster.imports import Rosters, Wish
 from homeserver.schools.school import School, display_names
 from homeserver.schools.sheets import MOST, Sheets

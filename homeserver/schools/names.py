@@ -76,5 +76,5 @@ def _normalized(field: str, text: str, longest: int) -> str:
 
 def _check_one_script(field: str, text: str) -> None:
     for word in _WORD.findall(text):
-        if len({unicodedata.name(char, "?").partition(" ")[0] for char in word if not unicodedata.combining(char)}) > 1:
+        if len({unicodedata.name(char, "?").partition(" ")[0] for char in word}) > 1:
             raise BadName(field, f"letters of different alphabets in one word: {word}")
