@@ -3,3 +3,5 @@
 Storage, rooms, sync, devices, media, push, schools, the APIs and the console. Which package may import which is told
 in docs/design.md and held by import-linter. To start it, see ``__main__``; to see how it is put together, ``server``.
 """
+
+VERSION = "0.1.0"

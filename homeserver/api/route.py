@@ -8,7 +8,7 @@ part of a parameter.
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
@@ -52,8 +52,8 @@ class Call:
     """One request, as its endpoint sees it.
 
     `params` are the decoded parts of the path, `body` is what the route's `body` type promises (None without one),
-    `raw` its bytes. `session` is never None behind auth "user" and "admin": `caller` is it. `request` is for
-    streaming routes: its `content` is the body as a readable file, on disk when large.
+    `raw` its bytes. `session` is never None behind auth "user" and "admin": `caller` is it. A
+    streaming route has the body as `content`, a readable file, on disk when large.
     """
 
     __slots__ = ("body", "ip", "params", "query", "raw", "request", "request_id", "session")
@@ -87,6 +87,13 @@ class Call:
         fires after the answer.
         """
         return self.request.gone()
+
+    @property
+    def content(self) -> BinaryIO:
+        """The body as a readable file, on a streaming route."""
+        content = self.request.content
+        assert content is not None
+        return content
 
     def header(self, name: str) -> str | None:
         """The value of a request header, None if it was not sent."""

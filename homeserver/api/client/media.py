@@ -84,7 +84,7 @@ class _MediaAPI:
         try:
             uri = await self._media.upload(
                 call.caller.user_id,
-                call.request.content,
+                call.content,
                 content_type=content_type,
                 filename=_checked_filename(call.query.str("filename")),
                 size=int(length) if length is not None and length.isdecimal() else None,

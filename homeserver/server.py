@@ -1,0 +1,369 @@
+"""The composition root: every part of the server is made here, once, and handed to the parts that use it.
+
+Read it from top to bottom in the order of the layers: the world outside, the core, rooms, people, schools, sync; then
+the routes by resource, and the server that answers them. Nothing else makes these objects, and none of them gets more
+of the others than it uses.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from twisted.internet.interfaces import IListeningPort
+
+from config.settings import Resource, Settings
+from federation.ids import ServerName, parse_server_name
+from homeserver.accounts.accounts import Accounts
+from homeserver.accounts.commands import Clerk
+from homeserver.accounts.data import ClientConfig, Filters
+from homeserver.accounts.interactive import Interactive
+from homeserver.accounts.login import Logins
+from homeserver.accounts.nonces import Nonces
+from homeserver.accounts.passwords import Passwords
+from homeserver.accounts.profile import Profiles
+from homeserver.accounts.propagation import Propagations
+from homeserver.accounts.registration import Registration
+from homeserver.accounts.sessions import Sessions
+from homeserver.accounts.tokens import Mint
+from homeserver.api import metrics as metrics_page
+from homeserver.api.access import AccessLog, Instants
+from homeserver.api.admin import register as admin_register
+from homeserver.api.client import (
+    account,
+    capabilities,
+    contacts,
+    data,
+    devices,
+    filters,
+    keys,
+    login,
+    media,
+    profile,
+    register,
+    todevice,
+    versions,
+)
+from homeserver.api.client import rooms as room_routes
+from homeserver.api.connection import EdgeFactory
+from homeserver.api.edge import Attendants, Edge
+from homeserver.api.limits import RateLimits
+from homeserver.api.listeners import Door, close_doors, open_doors
+from homeserver.api.metrics import Metrics, watch_turns
+from homeserver.api.route import Route
+from homeserver.api.school import organisations
+from homeserver.api.school import people as school_people
+from homeserver.control import Run, open_control
+from homeserver.devices.crosssigning import CrossSigning
+from homeserver.devices.devices import Devices
+from homeserver.devices.keys import Keys
+from homeserver.devices.lastseen import LastSeen
+from homeserver.devices.todevice import ToDevice
+from homeserver.media.files import Files
+from homeserver.media.media import Media
+from homeserver.media.media import World as MediaWorld
+from homeserver.media.thumbnails import Thumbnails
+from homeserver.policy import OpenPolicy, Policy
+from homeserver.rooms.create import Creation
+from homeserver.rooms.doors import Doors as RoomDoors
+from homeserver.rooms.doors import build_doors
+from homeserver.rooms.rooms import Rooms
+from homeserver.rooms.seal import Seal
+from homeserver.schools.books import World as SchoolWorld
+from homeserver.schools.commands import Bureau
+from homeserver.schools.desk import Desk
+from homeserver.schools.direct import DirectRooms
+from homeserver.schools.facts import Facts
+from homeserver.schools.gate import Gate, service_account
+from homeserver.schools.office import Office
+from homeserver.schools.roster.imports import Rosters
+from homeserver.schools.sheets import Sheets
+from homeserver.signing import load_signing_key
+from homeserver.storage.database import Change, Database, open_database
+from homeserver.streams import Streams
+
+PATIENCE_S: Final = 7.0
+"""How long a stop waits for what is being answered; a supervisor kills after ten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What is outside: the configuration, the reactor (the real one), the clock and chance."""
+
+    settings: Settings
+    reactor: Any
+    now_ms: Callable[[], int]
+    token_bytes: Callable[[int], bytes]
+
+    @property
+    def server_name(self) -> ServerName:
+        """The region's name on the wire."""
+        return parse_server_name(self.settings.server_name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """What everything stands on. `facts` is what the schools' policy judges by, also when the policy is open."""
+
+    world: World
+    database: Database
+    streams: Streams
+    facts: Facts
+    policy: Policy
+    mint: Mint
+    limits: RateLimits
+
+
+def build_core(world: World) -> Core:
+    """Open the database and make the core.
+
+    Raises: CannotOpen.
+    """
+    settings, now_ms = world.settings, world.now_ms
+    database = open_database(settings.database, settings.data_dir, world.reactor, now_ms)
+    facts = Facts(database, now_ms)
+    return Core(
+        world=world,
+        database=database,
+        streams=Streams(database, world.reactor, now_ms()),
+        facts=facts,
+        policy=OpenPolicy() if settings.policy == "open" else Gate(facts, service_account(world.server_name)),
+        mint=Mint(world.token_bytes, now_ms),
+        limits=RateLimits(enabled=settings.limits.rates, now_ms=now_ms),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomParts:
+    """What is done in rooms, the profiles that are shown there, and the desk that changes schools and their rooms."""
+
+    doors: RoomDoors
+    profiles: Profiles
+    propagations: Propagations
+    desk: Desk
+
+
+def build_rooms(core: Core) -> RoomParts:
+    """Make the live rooms and what changes them; the signing key is loaded, or made at the first start.
+
+    Raises: BadKeyFile.
+    """
+    world, database, policy = core.world, core.database, core.policy
+    settings, server_name = world.settings, world.server_name
+    rooms = Rooms(
+        database,
+        Seal(
+            server=server_name,
+            key=load_signing_key(settings.data_dir, world.token_bytes),
+            now_ms=world.now_ms,
+            token_bytes=world.token_bytes,
+            next_id=database.next_id,
+        ),
+    )
+    outside = SchoolWorld(server=server_name, now_ms=world.now_ms, token_bytes=world.token_bytes)
+    desk = Desk(database, rooms, core.facts, outside)
+    begin = DirectRooms(rooms, core.facts, desk).begin if settings.policy == "school" else None
+    doors = build_doors(rooms, database, policy, lambda user_id: profiles.find(user_id), settings.rooms.default_version)
+    propagations = Propagations(database, doors.people)
+    profiles = Profiles(database, policy, propagations)
+    creation = Creation(rooms, database, policy, profiles.find, settings.rooms.default_version, begin)
+    doors = replace(doors, creation=creation)
+    return RoomParts(doors=doors, profiles=profiles, propagations=propagations, desk=desk)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountParts:
+    """Accounts, their sessions and devices."""
+
+    passwords: Passwords
+    sessions: Sessions
+    accounts: Accounts
+    registration: Registration
+    last_seen: LastSeen
+
+
+def build_accounts(core: Core, rooms: RoomParts) -> AccountParts:
+    """Make what people sign in with."""
+    world, database, policy, now_ms = core.world, core.database, core.policy, core.world.now_ms
+    passwords = Passwords(world.settings.passwords, world.reactor, world.token_bytes)
+    rules = world.settings.registration
+    return AccountParts(
+        passwords=passwords,
+        sessions=Sessions(database, policy, core.mint, now_ms),
+        accounts=Accounts(database, policy, passwords, rooms.propagations, now_ms, core.limits.check),
+        registration=Registration(database, passwords, core.mint, rules, world.server_name, now_ms),
+        last_seen=LastSeen(database, world.reactor, now_ms),
+    )
+
+
+def build_bureau(core: Core, rooms: RoomParts, people: AccountParts) -> Bureau:
+    """Make the offices of the schools."""
+    database, facts, desk = core.database, core.facts, rooms.desk
+    return Bureau(
+        desk=desk,
+        office=Office(database, facts, desk),
+        rosters=Rosters(facts, desk),
+        sheets=Sheets(database, facts, desk, people.passwords),
+        passwords=people.passwords,
+    )
+
+
+def build_clerk(core: Core, rooms: RoomParts, people: AccountParts) -> Clerk:
+    """Make the clerk that does the operator's commands on accounts."""
+    return Clerk(
+        server_name=core.world.server_name,
+        database=core.database,
+        registration=people.registration,
+        accounts=people.accounts,
+        propagations=rooms.propagations,
+        mint=core.mint,
+        now_ms=core.world.now_ms,
+    )
+
+
+def account_routes(core: Core, rooms: RoomParts, people: AccountParts) -> tuple[Route, ...]:
+    """The endpoints of accounts, sessions, devices and keys."""
+    database, policy, server_name = core.database, core.policy, core.world.server_name
+    now_ms = core.world.now_ms
+    interactive = Interactive(people.accounts, people.registration, core.mint, server_name, now_ms)
+    logins = Logins(database, policy, people.accounts, core.mint)
+    return (
+        *login.routes(logins, people.sessions, server_name),
+        *register.routes(people.registration, interactive, logins, server_name),
+        *account.routes(people.accounts, interactive),
+        *contacts.routes(),
+        *devices.routes(Devices(database), interactive),
+        *profile.routes(rooms.profiles),
+        *data.routes(ClientConfig(database)),
+        *filters.routes(Filters(database)),
+        *keys.routes(Keys(database, policy), CrossSigning(database, policy), interactive),
+        *todevice.routes(ToDevice(database, policy, now_ms)),
+        *capabilities.routes(policy, default_version=core.world.settings.rooms.default_version),
+    )
+
+
+def media_routes(core: Core) -> tuple[Route, ...]:
+    """The endpoints of media."""
+    world, settings = core.world, core.world.settings
+    reactor = world.reactor
+    files = Files(settings.media.path, largest=settings.limits.upload_bytes)
+    outside = MediaWorld(
+        reactor=reactor, threads=reactor.getThreadPool(), now_ms=world.now_ms, token_bytes=world.token_bytes
+    )
+    store = Media(world.server_name, core.database, core.policy, files, Thumbnails(files, reactor, reactor), outside)
+    return media.routes(store, upload_bytes=settings.limits.upload_bytes)
+
+
+def admin_routes(core: Core, people: AccountParts) -> tuple[Route, ...]:
+    """The endpoints for operators and their tools."""
+    secret = core.world.settings.registration.shared_secret
+    nonces = None if secret is None else Nonces(secret, core.mint, core.world.now_ms)
+    return admin_register.routes(people.registration, nonces, core.world.server_name)
+
+
+class Server:
+    """A region's server: `start` it, and `stop` it within ten seconds."""
+
+    def __init__(self, world: World) -> None:
+        self.core = core = build_core(world)
+        self.rooms = build_rooms(core)
+        self.people = build_accounts(core, self.rooms)
+        self.clerk = build_clerk(core, self.rooms, self.people)
+        self.bureau = build_bureau(core, self.rooms, self.people)
+        self.metrics = Metrics(watch_turns(world.reactor))
+        self._reactor = world.reactor
+        self._access = _build_access_log(world)
+        self._control: IListeningPort | None = None
+        self.doors = self._build_doors(world.settings)
+        core.database.on_commit = self._tell
+        core.database.on_batch = lambda units, seconds: self.metrics.batches.add(units)
+
+    def _build_doors(self, settings: Settings) -> tuple[Door, ...]:
+        attendants = Attendants(
+            reactor=self._reactor,
+            instants=Instants(self.core.world.now_ms),
+            find_session=self.people.sessions.find,
+            note_seen=self.people.last_seen.note,
+            limits=self.core.limits,
+            metrics=self.metrics,
+            access=self._access,
+            spool_dir=settings.data_dir,
+        )
+        resources = self._gather_routes(settings)
+        doors = []
+        for listener in settings.listeners:
+            routes = [route for resource in listener.resources for route in resources.get(resource, ())]
+            edge = Edge(routes, attendants, behind_proxy=listener.behind_proxy)
+            doors.append(Door(listener=listener, factory=EdgeFactory(edge)))
+        return tuple(doors)
+
+    def _gather_routes(self, settings: Settings) -> dict[Resource, tuple[Route, ...]]:
+        core = self.core
+        return {
+            "client": (
+                *versions.routes(settings.public_base_url, settings.identity_server),
+                *account_routes(core, self.rooms, self.people),
+                *room_routes.routes(self.rooms.doors, core.world.now_ms, core.world.server_name),
+                *media_routes(core),
+            ),
+            "school": (
+                *organisations.routes(self.bureau.office),
+                *school_people.routes(self.bureau.office, self.bureau.rosters, self.bureau.sheets),
+            ),
+            "admin": admin_routes(core, self.people),
+            "metrics": metrics_page.routes(self.metrics),
+        }
+
+    def _tell(self, position: int, changes: Sequence[Change]) -> None:
+        """Let those who remember things forget what a commit has changed, then wake who waits."""
+        self.people.sessions.heed(position, changes)
+        self.core.facts.heed(changes)
+        self.core.streams.advance(position, changes)
+
+    async def prepare(self) -> None:
+        """Finish what an earlier run left unfinished, and put right what time has changed."""
+        if self.core.world.settings.policy == "school":
+            await self.bureau.desk.settle_all()
+        await self.rooms.propagations.resume()
+
+    async def start(self, run: Run) -> None:
+        """Answer requests from now on; `run` does what the operator's commands ask for.
+
+        Raises: CannotListen.
+        """
+        open_doors(self.doors, self._reactor)
+        self._control = open_control(self.core.world.settings.data_dir, run, self._reactor)
+        self.people.last_seen.start()
+        await self.prepare()
+
+    async def stop(self) -> None:
+        """Accept nobody any more, answer who waits, finish what is being done, write it all down."""
+        if self._control is not None:
+            self._control.stopListening()
+        await close_doors(self.doors, self._reactor, PATIENCE_S)
+        await self.people.last_seen.stop()
+        await self.core.database.close()
+        if self._access is not None:
+            self._access.flush()
+
+
+def _build_access_log(world: World) -> AccessLog | None:
+    log = world.settings.log
+    if log.level not in ("debug", "info"):
+        return None
+    return AccessLog(_print, log.format, world.reactor)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def build_server(
+    settings: Settings, reactor: Any, now_ms: Callable[[], int], token_bytes: Callable[[int], bytes]
+) -> Server:
+    """Make the server of a configuration.
+
+    Raises: CannotOpen; BadKeyFile.
+    """
+    return Server(World(settings=settings, reactor=reactor, now_ms=now_ms, token_bytes=token_bytes))
