@@ -1,30 +1,27 @@
 """The commands of the school: ``parta school ...`` and ``parta demo``.
 
-`add_parsers` adds them to a parser of commands; each sets `act` to an async function of a :class:`Bureau`, the
-arguments and a way to say lines. The caller makes the bureau on the region's database and runs the function; the
-server must not run meanwhile. What goes wrong is one of the exceptions of `homeserver.policy` or a `CommandFailed`.
+`add_parsers` adds them to a parser of commands, in the form of `homeserver.commands`: each sets `act` to an async
+function of the :class:`Bureau`, the arguments and a way to say lines.
 """
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from federation.ids import UserID, parse_user_id
 from homeserver.accounts.passwords import Passwords
+from homeserver.commands import Act, CommandFailed, Say
 from homeserver.schools.demo import PASSWORD, PEOPLE, make_demo
 from homeserver.schools.desk import Desk
 from homeserver.schools.office import Applicant, Asker, Document, Office, load_class_named
 from homeserver.schools.organisations import Application
+from homeserver.schools.rights import Role
 from homeserver.schools.roster.imports import Rosters, Wish
 from homeserver.schools.school import School, display_names
 from homeserver.schools.sheets import MOST, Sheets
-
-Say: TypeAlias = Callable[[str], object]
-Act: TypeAlias = "Callable[[Bureau, Namespace, Say], Awaitable[None]]"
 
 _EXAMPLES: Final = """examples:
   parta school create --name "Средняя школа № 7" --short-name "Школа № 7"
@@ -36,10 +33,6 @@ _EXAMPLES: Final = """examples:
   parta school promote "Школа № 7" 9Б
   parta school dismiss "Школа № 7" @abc...:region.example
 """
-
-
-class CommandFailed(Exception):  # noqa: N818 - says what is the case
-    """The command cannot be done; the text is one line for a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,9 +245,8 @@ async def _sheets(bureau: Bureau, args: Namespace, say: Say) -> None:
     people: list[UserID] = [parse_user_id(user) for user in args.users]
     if args.class_title:
         class_id = load_class_named(school, args.class_title).class_id
-        people += [
-            role.user_id for role in school.current_roles() if role.class_id == class_id and role.role == "pupil"
-        ]
+        pupils = [role for role in school.current_roles() if role.role == Role.PUPIL]
+        people += [role.user_id for role in pupils if role.class_id == class_id]
     for start in range(0, len(people), MOST):
         for sheet in await bureau.sheets.make(bureau.region, school.org.org_id, people[start : start + MOST]):
             say(f"{sheet.name}  {sheet.login}  {sheet.password}")

@@ -9,7 +9,7 @@ crash left out, and can be repeated as often as one likes.
 School: rows 1, 2, 6, 24
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
@@ -41,7 +41,7 @@ from homeserver.storage.changes import SchoolChanged
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.schools.ledger import Ledger, find_ledger
 from homeserver.storage.schools.organisations import Organisation, load_organisations
-from homeserver.storage.schools.rooms import SchoolRoom, set_school_room
+from homeserver.storage.schools.rooms import SchoolRoom, load_people_in_rooms, set_school_room
 
 Plan: TypeAlias = Callable[[School], Iterable[Deed]]
 
@@ -97,13 +97,21 @@ class Desk:
                 school = await self._do(school, deed, self.world.pen(by, deed.source))
             return await self._complete(school)
 
-    async def settle(self, org_id: str) -> School:
-        """Put right what in the rooms disagrees with the school: verifications that ran out, rooms that are missing."""
+    async def settle(self, org_id: str, *, thorough: bool = True) -> School:
+        """Put right what in the rooms disagrees with the school: verifications that ran out, rooms that are missing.
+
+        Not `thorough`, only rooms are looked at in which there are others than belong there.
+        """
         async with self._lock(org_id):
             school, pen = await self.load(org_id), self.world.pen(self.world.service)
             before, after = self._moment(school), self._tidied(school, pen)
+            rolls = build_rolls(after.school, after.grants)
+            if not thorough:
+                present = await self._database.read(load_people_in_rooms, org_id)
+                rolls = {r: roll for r, roll in rolls.items() if not self._agrees(roll, present.get(r, set()))}
             step = build_step(before, after, Deed(), pen)
-            await self._write(await self._changes(after.school, build_rolls(after.school, after.grants)), step)
+            if rolls or after.school is not school:
+                await self._write(await self._changes(after.school, rolls), step)
             return await self._complete(after.school)
 
     async def settle_all(self) -> None:
@@ -113,7 +121,7 @@ class Desk:
         after = ""
         while page := await self._database.read(load_organisations, after, _PAGE):
             for org in page:
-                await self.settle(org.org_id)
+                await self.settle(org.org_id, thorough=False)
             after = page[-1].org_id
 
     async def open_room(self, org_id: str, wanted: WantedRoom) -> RoomID:
@@ -131,6 +139,9 @@ class Desk:
 
     def _lock(self, org_id: str) -> DeferredLock:
         return self._locks.setdefault(org_id, DeferredLock())
+
+    def _agrees(self, roll: Roll, present: Set[UserID]) -> bool:
+        return roll.enrolled <= present <= roll.allowed | {self.world.service}
 
     def _moment(self, school: School) -> Moment:
         return Moment(school=school, grants=grants_in(school, self.world.now_ms()))

@@ -7,6 +7,11 @@ from federation.ids import RoomID, UserID
 from homeserver.storage.database import Txn
 
 _ROOM = "SELECT room_id, org_id, class_id, kind, owner, peer, supervisor, created_ms, closed_ms FROM school_rooms"
+_PEOPLE_IN_ROOMS = (
+    "SELECT s.room_id, m.user_id FROM school_rooms s JOIN rooms r ON r.room_id = s.room_id"
+    " JOIN memberships m ON m.room_nid = r.nid"
+    " WHERE s.org_id = ? AND s.closed_ms IS NULL AND m.membership IN ('join', 'invite', 'knock')"
+)
 _SET_ROOM = (
     "INSERT INTO school_rooms (room_id, org_id, class_id, kind, owner, peer, supervisor, created_ms, closed_ms)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (room_id) DO UPDATE SET supervisor = excluded.supervisor,"
@@ -41,6 +46,14 @@ def load_open_rooms(txn: Txn, org_id: str) -> list[SchoolRoom]:
     """Load the rooms of an organisation that are not closed."""
     sql = f"{_ROOM} WHERE org_id = ? AND closed_ms IS NULL"
     return [SchoolRoom(*row) for row in txn.all(sql, (org_id,))]
+
+
+def load_people_in_rooms(txn: Txn, org_id: str) -> dict[RoomID, set[UserID]]:
+    """Load who is in the open rooms of an organisation, invited or knocking; rooms without anybody are left out."""
+    found: dict[RoomID, set[UserID]] = {}
+    for room_id, user_id in txn.all(_PEOPLE_IN_ROOMS, (org_id,)):
+        found.setdefault(room_id, set()).add(user_id)
+    return found
 
 
 def set_school_room(txn: Txn, room: SchoolRoom) -> None:
