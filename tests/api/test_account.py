@@ -18,7 +18,7 @@ def proof(user: str = "alice", password: str = PASSWORD, **fields: Any) -> dict[
 
 class Password(DoorsCase):
     async def setUp(self) -> None:
-        await super().setUp()
+        super().setUp()
         self.alice = await self.register("alice")
         self.phone = await self.log_in("alice", refresh_token=True)
 
@@ -125,7 +125,7 @@ class Password(DoorsCase):
 @on_both_databases
 class Deactivation(DoorsCase):
     async def setUp(self) -> None:
-        await super().setUp()
+        super().setUp()
         self.alice, self.bob = await self.register("alice"), await self.register("bob")
         await self.alice.call("PUT", f"/profile/{self.alice.user_id}/displayname", {"displayname": "Alice"})
         await self.alice.call("PUT", f"/user/{self.alice.user_id}/account_data/org.example", {"a": 1})

@@ -14,7 +14,7 @@ ROOM12 = "!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM"
 @on_both_databases
 class AccountData(DoorsCase):
     async def setUp(self) -> None:
-        await super().setUp()
+        super().setUp()
         self.alice, self.bob = await self.register("alice"), await self.register("bob")
         self.path = f"/user/{self.alice.user_id}"
 
@@ -112,7 +112,7 @@ class AccountData(DoorsCase):
 
 class Tags(DoorsCase):
     async def setUp(self) -> None:
-        await super().setUp()
+        super().setUp()
         self.alice, self.bob = await self.register("alice"), await self.register("bob")
         self.path = f"/user/{self.alice.user_id}/rooms/{ROOM}/tags"
 
@@ -171,7 +171,7 @@ class Tags(DoorsCase):
 @on_both_databases
 class Filters(DoorsCase):
     async def setUp(self) -> None:
-        await super().setUp()
+        super().setUp()
         self.alice, self.bob = await self.register("alice"), await self.register("bob")
         self.path = f"/user/{self.alice.user_id}/filter"
 

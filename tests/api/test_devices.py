@@ -15,7 +15,7 @@ def proof(user: str = "alice", password: str = PASSWORD, **fields: Any) -> dict[
 @on_both_databases
 class OwnDevices(DoorsCase):
     async def setUp(self) -> None:
-        await super().setUp()
+        super().setUp()
         self.alice, self.bob = await self.register("alice"), await self.register("bob", device_id="BOBS")
         self.phone = await self.log_in("alice", device_id="PHONE", initial_device_display_name="Phone")
 

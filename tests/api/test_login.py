@@ -12,7 +12,7 @@ from tests.kit.doors import PASSWORD, SERVER, Client, DoorsCase, login_body
 
 class Login(DoorsCase):
     async def setUp(self) -> None:
-        await super().setUp()
+        super().setUp()
         self.alice = await self.register("alice")
 
     async def test_the_flows_are_those_that_work(self) -> None:
@@ -160,7 +160,7 @@ class Guessing(DoorsCase):
 @on_both_databases
 class Refresh(DoorsCase):
     async def setUp(self) -> None:
-        await super().setUp()
+        super().setUp()
         await self.register("alice")
         self.phone = await self.log_in("alice", refresh_token=True, device_id="PHONE")
 

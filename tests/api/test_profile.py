@@ -13,7 +13,7 @@ AVATAR = "mxc://parta.test/avatar"
 @on_both_databases
 class OwnProfile(DoorsCase):
     async def setUp(self) -> None:
-        await super().setUp()
+        super().setUp()
         self.alice, self.bob = await self.register("alice"), await self.register("bob")
         self.path = f"/profile/{self.alice.user_id}"
 

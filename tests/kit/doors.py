@@ -124,7 +124,7 @@ class DoorsCase(TestCase):
     rules = Rules(mode="open", guests=True, shared_secret="squeamish ossifrage")
     rates = False
 
-    async def setUp(self) -> None:
+    def setUp(self) -> None:
         if not hasattr(self, "db"):
             place = make_database("sqlite")
             self.addCleanup(place.remove)
