@@ -101,6 +101,8 @@ class Room:
 
     def _build(self, seal: Seal, draft: Draft) -> Pending:
         head = self.head
+        if draft.type == CREATE[0]:
+            raise Refused("auth 1.1", "a room begins with its create event")
         held = seal_draft(seal, self.record, head, draft)
         check_auth(held.event, head.find, create=self.create, levels=head.levels)
         pending = place_event(seal, head, held)

@@ -6,6 +6,7 @@ unit of work.
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from twisted.internet.defer import Deferred
@@ -47,6 +48,7 @@ class Rooms:
         self._weight = 0
         self._dropped: dict[RoomID, Room] = {}
         self._loading: dict[RoomID, list[Deferred[Room | None]]] = {}
+        self._last_created_ms = 0
 
     def find(self, room_id: str) -> Room | None:
         """The live room of that ID, if it is in memory."""
@@ -79,9 +81,13 @@ class Rooms:
             return []
         for _ in range(_TRIES):
             try:
-                return await self._write(self._add(changes), also)
+                added = self._add(changes)
+                await self._write(added, also)
             except RoomDropped:
                 changes = [(await self._load_again(room), drafts) for room, drafts in changes]
+            else:
+                events = {room.nid: [pending.held for pending in addition.pendings] for room, addition in added}
+                return [events.get(room.nid, []) for room, _ in changes]
         raise StorageUnavailable("storage unavailable: the room could not be written")
 
     async def wait_for(self, room: Room) -> None:
@@ -107,7 +113,9 @@ class Rooms:
 
         Raises: as `commit`.
         """
-        room, first = begin_room(self.seal, version, drafts[0], kind=kind)
+        # where the create event's hash names the room, two that are equal but for their time must not have the same
+        self._last_created_ms = max(self._last_created_ms + 1, self.seal.now_ms())
+        room, first = begin_room(self.seal, version, replace(drafts[0], at_ms=self._last_created_ms), kind=kind)
         addition = room.add(self.seal, drafts[1:])
         addition.pendings = [first, *addition.pendings]
         addition.record = room.record
@@ -123,8 +131,9 @@ class Rooms:
         added: list[tuple[Room, Addition]] = []
         try:
             for room, drafts in changes:
-                added.append((room, room.add(self.seal, drafts)))
-                self._renew_listing(*added[-1])
+                if drafts:
+                    added.append((room, room.add(self.seal, drafts)))
+                    self._renew_listing(*added[-1])
         except BaseException:
             for room, addition in added:
                 room.take_back(addition)
@@ -135,7 +144,7 @@ class Rooms:
         if room.published and any(pending.group is not None for pending in addition.pendings):
             addition.listing = build_listing(room.record, addition.pendings[-1].after)
 
-    async def _write(self, added: Sequence[tuple[Room, Addition]], also: Sequence[Work]) -> list[list[RoomEvent]]:
+    async def _write(self, added: Sequence[tuple[Room, Addition]], also: Sequence[Work]) -> None:
         # the answer is a Deferred of its own: whoever waits may go away, the rooms must learn what became of it
         answer: Deferred[None] = Deferred()
 
@@ -153,7 +162,6 @@ class Rooms:
         written = self._db.write(write_additions, [addition for _, addition in added], also)
         written.addCallbacks(settle, fail).addErrback(answer.errback)
         await answer
-        return [[pending.held for pending in addition.pendings] for _, addition in added]
 
     # what is in memory
 

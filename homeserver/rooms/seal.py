@@ -20,7 +20,7 @@ from homeserver.storage.events import Origin, RoomEvent
 class Draft:
     """An event that somebody of ours wants to send; the room gives it its place.
 
-    `target` is the event that a redaction names.
+    `target` is the event that a redaction names; `at_ms` when it is sent, None: now.
     """
 
     type: str
@@ -30,6 +30,7 @@ class Draft:
     redacts: EventID | None = None
     target: RoomEvent | None = None
     origin: Origin | None = None
+    at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ class Seal:
             prev_events=tuple([held.event_id for held in place.before]),
             auth_events=tuple([held.event_id for held in place.auth]),
             depth=min(place.depth, version.max_depth),
-            origin_server_ts=self.now_ms(),
+            origin_server_ts=self.now_ms() if draft.at_ms is None else draft.at_ms,
             state_key=draft.state_key,
             redacts=draft.redacts,
         )

@@ -12,7 +12,7 @@ from federation.ids import ServerName, UserID, server_of
 from homeserver.media.references import find_references
 from homeserver.rooms.head import Head
 from homeserver.storage.changes import EventAdded
-from homeserver.storage.database import Txn
+from homeserver.storage.database import Change, Txn
 from homeserver.storage.directory import Listing, set_published
 from homeserver.storage.events import RoomEvent, append_event, set_redacted
 from homeserver.storage.media import append_references, remove_references
@@ -46,13 +46,24 @@ class Pending:
 
 
 class Addition:
-    """What one unit of work adds to one room, whose head was `head`.
+    """What one unit of work adds to one room, whose head was `head`: one event at least.
 
     `before` is the addition it was built on, as long as that is not committed. `record` is there for a new room,
     `listing` when the directory's entry changes.
     """
 
-    __slots__ = ("_written_in", "before", "committed", "head", "listing", "pendings", "record", "server")
+    __slots__ = (
+        "_first",
+        "_place",
+        "_written_in",
+        "before",
+        "committed",
+        "head",
+        "listing",
+        "pendings",
+        "record",
+        "server",
+    )
 
     def __init__(self, server: ServerName, pendings: Sequence[Pending], before: "Addition | None") -> None:
         self.server = server
@@ -63,6 +74,8 @@ class Addition:
         self.listing: Listing | None = None
         self.committed = False
         self._written_in: Txn | None = None
+        self._place = 0
+        self._first: Change | None = None
 
     def write(self, txn: Txn) -> None:
         """Write the events and tell of them, in the writer's thread; this gives them their stream positions.
@@ -74,20 +87,25 @@ class Addition:
             raise RoomDropped
         if self.record is not None:
             append_room(txn, self.record)
+        self._place = len(txn.changes)
         for pending in self.pendings:
             _write_pending(txn, pending, self.server)
         if self.listing is not None:
             set_published(txn, self.listing)
         self._written_in = txn
+        self._first = txn.changes[self._place]
 
     def is_written_for(self, txn: Txn) -> bool:
-        """Whether what is written in `txn` may build on this: committed before, or part of the same transaction.
+        """Whether what is written in `txn` may build on this: it was committed, or is part of the same transaction.
 
-        A unit that fails leaves no trace of the transaction it failed in, and the number of a commit that failed is
-        given again, to another transaction.
+        What a unit told is taken back when it fails, and the number of a commit that failed is given again, to another
+        transaction.
         """
         written = self._written_in
-        return self.committed or (written is not None and (written is txn or written.commit < txn.commit))
+        if self.committed or written is None:
+            return self.committed
+        is_kept = self._place < len(written.changes) and written.changes[self._place] is self._first
+        return is_kept and (written is txn or written.commit < txn.commit)
 
 
 def write_additions(txn: Txn, additions: Sequence[Addition], also: Sequence[Work]) -> None:
