@@ -270,7 +270,7 @@ class Server:
         self.people = build_accounts(core, self.rooms)
         self.clerk = build_clerk(core, self.rooms, self.people)
         self.bureau = build_bureau(core, self.rooms, self.people)
-        self.metrics = Metrics(watch_turns(world.reactor))
+        self.metrics = Metrics()
         self._reactor = world.reactor
         self._access = _build_access_log(world)
         self._control: IListeningPort | None = None
@@ -332,6 +332,7 @@ class Server:
         Raises: CannotListen.
         """
         open_doors(self.doors, self._reactor)
+        self.metrics.turns = watch_turns(self._reactor)
         self._control = open_control(self.core.world.settings.data_dir, run, self._reactor)
         self.people.last_seen.start()
         await self.prepare()

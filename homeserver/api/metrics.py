@@ -101,8 +101,8 @@ class Turns:
 def watch_turns(reactor: object) -> Turns | None:
     """Start measuring the turns of that reactor; None if it is not of the kind that polls."""
     poller = getattr(reactor, "_poller", None)
-    if poller is None:
-        return None
+    if poller is None or isinstance(poller, Turns):
+        return poller
     turns = Turns(poller)
     reactor._poller = turns  # type: ignore[attr-defined]  # the one seam a polling reactor has
     return turns
@@ -115,8 +115,8 @@ class Metrics:
     the writer counts the units of each commit.
     """
 
-    def __init__(self, turns: Turns | None = None) -> None:
-        self.turns = turns
+    def __init__(self) -> None:
+        self.turns: Turns | None = None
         self.batches = Distribution(BATCH_UNITS)
         self.gauges: list[Callable[[], Mapping[str, float]]] = []
         self.strays = RouteCount("", "unrecognized")
