@@ -159,11 +159,13 @@ def routes(metrics: Metrics) -> tuple[Route, ...]:
     """The page itself."""
 
     async def show(call: Call) -> Answer:
+        from prometheus_client import ProcessCollector
         from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
         from prometheus_client.registry import CollectorRegistry
 
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Once(metrics.collect()))
+        ProcessCollector(registry=registry)
         return Answer(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return (Route(method="GET", path="/metrics", handle=show, auth="none"),)

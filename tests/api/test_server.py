@@ -1,6 +1,5 @@
 """The whole server, put together."""
 
-from tests.kit.databases import on_both_databases
 from tests.kit.server import ServerCase
 
 
