@@ -117,9 +117,10 @@ class Core:
 def build_core(world: World) -> Core:
     """Open the database and make the core.
 
-    Raises: CannotOpen.
+    Raises: CannotOpen; OSError.
     """
     settings, now_ms = world.settings, world.now_ms
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = open_database(settings.database, settings.data_dir, world.reactor, now_ms)
     facts = Facts(database, now_ms)
     return Core(
