@@ -38,6 +38,7 @@ from homeserver.storage.database import SCHEMA, Database, Dialect, Schema, migra
 START_MS = 1_700_000_000_000
 """What the clock shows that databases for tests are opened with."""
 _MEMORY = Path("/dev/shm")  # noqa: S108 - commits there cost no disk
+_ROOMY = 1 << 30
 _PR_SET_PDEATHSIG = 1
 _READY = b"ready to accept connections"
 _libc = ctypes.CDLL(None)
@@ -67,7 +68,7 @@ class Cluster:
         self._options = [] if durable else ["-c", "fsync=off", "-c", "full_page_writes=off"]
         self._user = "postgres" if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
-        self.folder = Path(tempfile.mkdtemp(prefix="parta-pg-", dir=None if durable else memory_folder()))
+        self.folder = Path(tempfile.mkdtemp(prefix="parta-pg-"))
         self._files = self.folder / "files"
         if self._user:
             shutil.chown(self.folder, self._user)
@@ -141,9 +142,10 @@ def find_postgresql() -> Path:
     raise AssertionError("these tests need a PostgreSQL server: no postgres and initdb in /usr/lib/postgresql or PATH")
 
 
-def memory_folder() -> Path | None:
-    """A place where files are kept in memory, if there is one."""
-    return _MEMORY if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) else None
+def find_memory_folder() -> Path | None:
+    """Find a roomy place where files are kept in memory."""
+    roomy = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOMY
+    return _MEMORY if roomy else None
 
 
 def reactor_in_use() -> Any:
@@ -190,7 +192,7 @@ def _make_sqlite() -> Place:
 
 def make_empty_sqlite(*, in_memory: bool = True) -> Place:
     """Make a place for an SQLite file, in memory or on the disk."""
-    folder = Path(tempfile.mkdtemp(prefix="parta-db-", dir=memory_folder() if in_memory else None))
+    folder = Path(tempfile.mkdtemp(prefix="parta-db-", dir=find_memory_folder() if in_memory else None))
     return Place(settings=SQLite(), data_dir=folder, remove=lambda: shutil.rmtree(folder, ignore_errors=True))
 
 

@@ -4,6 +4,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from itertools import count
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 import psycopg2
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 
 from config.settings import PostgreSQL, SQLite
@@ -73,6 +74,7 @@ class Database:
         self._writer = Writer(link, lambda: connect(True), self._settle_batch, reactor.seconds)
         self._readers = Readers(NUMBER_OF_READERS, lambda: connect(False), self._settle_read)
         self._open = True
+        self._ended = False
         self._closing: list[Deferred[None]] = []
         self._failing = False
         self.on_commit = lambda position, changes: None
@@ -102,6 +104,8 @@ class Database:
 
     def close(self) -> Deferred[None]:
         """Finish what was handed in, then let go of the database; later reads and writes fail."""
+        if self._ended:
+            return succeed(None)
         closed: Deferred[None] = Deferred()
         self._closing.append(closed)
         if self._open:
@@ -148,8 +152,8 @@ class Database:
         self._reactor.callFromThread(self._tell_end)
 
     def _tell_end(self) -> None:
-        waiting, self._closing = self._closing, []
-        for closed in waiting:
+        self._ended = True
+        for closed in self._closing:
             closed.callback(None)
 
 
@@ -167,7 +171,7 @@ def open_database(
     """
     sys.setswitchinterval(min(SWITCH_SECONDS, sys.getswitchinterval()))
     connect = build_connect(settings, data_dir)
-    link = connect_migrated(connect, schema, now_ms)[0]
+    link, _ = _open_link(settings, connect, schema, now_ms)
     return Database(link, connect, reactor, _read_next_ids(link, schema.sequences))
 
 
@@ -178,7 +182,7 @@ def migrate_database(
 
     Raises: CannotOpen.
     """
-    link, labels = connect_migrated(build_connect(settings, data_dir), schema, now_ms)
+    link, labels = _open_link(settings, build_connect(settings, data_dir), schema, now_ms)
     link.close()
     return labels
 
@@ -192,16 +196,20 @@ def build_connect(settings: SQLite | PostgreSQL, data_dir: Path) -> Connect:
     return lambda writes: SQLiteLink(path, writes=writes)
 
 
-def connect_migrated(connect: Connect, schema: Schema, now_ms: Callable[[], int]) -> tuple[Link, list[str]]:
-    """Make the writer's connection and bring the database up to the schema; also the labels of what it lacked.
-
-    Raises: CannotOpen.
-    """
+def _open_link(
+    settings: SQLite | PostgreSQL, connect: Connect, schema: Schema, now_ms: Callable[[], int]
+) -> tuple[Link, list[str]]:
+    """Make the writer's connection and bring the database up to the schema; also the labels of what it lacked."""
+    name = f" {settings.path}" if isinstance(settings, SQLite) else ""
     try:
-        link = connect(True)
-        return link, migrate(link, load_migrations(schema.migrations, link.dialect), now_ms)
+        with ExitStack() as opened:
+            link = connect(True)
+            opened.callback(link.close)
+            labels = migrate(link, load_migrations(schema.migrations, link.dialect), now_ms)
+            opened.pop_all()
+        return link, labels
     except (sqlite3.Error, psycopg2.Error, OSError) as error:
-        raise CannotOpen(f"cannot open the database: {' '.join(str(error).split())}") from error
+        raise CannotOpen(f"cannot open the database{name}: {' '.join(str(error).split())}") from error
 
 
 def _read_next_ids(link: Link, sequences: Mapping[str, tuple[str, str]]) -> dict[str, int]:

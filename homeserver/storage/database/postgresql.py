@@ -15,8 +15,11 @@ MOST_ROWS = 1000
 MOST_BYTES = 1 << 20
 WRITER_LOCK = 0x70617274
 """The advisory lock that the one writing process of a database holds."""
-_STORAGE_CLASSES = {"08", "25", "40", "53", "55", "57", "58"}
-"""Connection, transaction state, rollback, resources, object state, operator, system (PostgreSQL, appendix A)."""
+_STORAGE_CLASSES = {"08", "40", "53", "55", "57", "58"}
+"""Connection, rollback, resources, object state, operator, system (PostgreSQL, appendix A)."""
+_OF_THE_LINE = {psycopg2.DatabaseError, psycopg2.OperationalError, psycopg2.InterfaceError}
+"""What psycopg2 raises, without a code, when it was the connection and not the server that failed."""
+_STANDBY = "25006"
 _READ_ONLY = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _DEFAULTS = {
     "application_name": "parta",
@@ -57,6 +60,7 @@ class PostgreSQLLink:
     def __init__(self, dsn: str, *, writes: bool) -> None:
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._standby = _STANDBY if writes else None
         with ExitStack() as opened:
             given = psycopg2.extensions.parse_dsn(dsn)
             self.connection = opened.enter_context(closing(psycopg2.connect(**{**_DEFAULTS, **given})))
@@ -73,7 +77,7 @@ class PostgreSQLLink:
 
     def _take_lock(self) -> None:
         try:
-            self._cursor.execute(f"SET lock_timeout = 3000; SELECT pg_advisory_lock({WRITER_LOCK})")
+            self._cursor.execute(f"SET lock_timeout = 2000; SELECT pg_advisory_lock({WRITER_LOCK})")
         except psycopg2.errors.LockNotAvailable:
             raise CannotOpen("another process writes to this database") from None
 
@@ -110,9 +114,6 @@ class PostgreSQLLink:
 
         Raises: RolledBack when the server knew better.
         """
-        if self._held == [b"BEGIN"]:
-            self._held.clear()
-            return
         self._hold(b"COMMIT")
         self._send()
         if self._cursor.statusmessage != "COMMIT":
@@ -146,12 +147,14 @@ class PostgreSQLLink:
             self.rollback()
 
     def fault(self, error: BaseException) -> Fault:
-        """Say whose fault an error is, by the connection's health and the error's class."""
-        if self.connection.closed:
+        """Say whose fault an error is, by the connection's health and the error's class.
+
+        That a reader may not write is no news, but a writer finds itself on a standby by it.
+        """
+        if self.connection.closed or (type(error) in _OF_THE_LINE and getattr(error, "pgcode", None) is None):
             return Fault.LOST
-        if not isinstance(error, psycopg2.Error):
-            return Fault.UNIT
-        return Fault.STORAGE if (error.pgcode or "")[:2] in _STORAGE_CLASSES else Fault.UNIT
+        code = getattr(error, "pgcode", None) or ""
+        return Fault.STORAGE if code[:2] in _STORAGE_CLASSES or code == self._standby else Fault.UNIT
 
     def close(self) -> None:
         """Close the connection; the server undoes what was not committed."""

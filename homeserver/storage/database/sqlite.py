@@ -26,7 +26,6 @@ _STORAGE_CODES = {
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_PROTOCOL,
-    sqlite3.SQLITE_READONLY,
 }
 
 
@@ -41,12 +40,14 @@ class SQLiteLink:
 
     def __init__(self, path: Path, *, writes: bool) -> None:
         self._begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+        self._faults = _STORAGE_CODES | {sqlite3.SQLITE_READONLY} if writes else _STORAGE_CODES
         with ExitStack() as opened:
             if writes:
                 opened.enter_context(_sole_writer(path))
                 path.touch(mode=0o600)
             self.connection = opened.enter_context(closing(_connect(path, "rw" if writes else "ro")))
-            self._cursor = self.connection.cursor()
+            self._cursor = opened.enter_context(closing(self.connection.cursor()))
+            opened.callback(self.rollback)  # or else a statement that lives on would keep the transaction and its lock
             for pragma in _WRITER_PRAGMAS if writes else _READER_PRAGMAS:
                 self._cursor.execute(f"PRAGMA {pragma}").fetchall()
             self._opened = opened.pop_all()
@@ -122,9 +123,9 @@ class SQLiteLink:
             self._cursor.execute("PRAGMA foreign_keys = ON")
 
     def fault(self, error: BaseException) -> Fault:
-        """Say whose fault an error is, by its primary result code."""
+        """Say whose fault an error is, by its primary result code; that a reader may not write is no news."""
         code: int = getattr(error, "sqlite_errorcode", 0) or 0
-        return Fault.STORAGE if isinstance(error, sqlite3.Error) and code & 0xFF in _STORAGE_CODES else Fault.UNIT
+        return Fault.STORAGE if isinstance(error, sqlite3.Error) and code & 0xFF in self._faults else Fault.UNIT
 
     def close(self) -> None:
         """Close the connection; the last one that goes leaves no write-ahead log behind."""
