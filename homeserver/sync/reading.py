@@ -39,8 +39,8 @@ class Plan:
 
     `asks` are rooms they are in, `left` those they left by these stays, `outside` stays as invited or knocking.
     `departures` asks for all of the last two (for left rooms by `left_ask`). `data_since` and `messages_since` are
-    positions, None where nothing is asked; `receipts` rooms by the position since which. `doubtful` are people who may
-    share no encrypted room with them any more.
+    positions, None where nothing is asked; `data_rooms` are rooms whose account data is wanted whole, `receipts` rooms
+    by the position since which. `doubtful` are people who may share no encrypted room with them any more.
     """
 
     user_id: UserID
@@ -52,6 +52,7 @@ class Plan:
     departures: bool = False
     left_ask: Ask | None = None
     data_since: int | None = None
+    data_rooms: set[RoomID] = field(default_factory=set)
     messages_since: int | None = None
     receipts: dict[int, list[RoomID]] = field(default_factory=dict)
     keys: bool = False
@@ -66,6 +67,7 @@ class Plan:
             or self.outside
             or self.departures
             or self.receipts
+            or self.data_rooms
             or self.keys
             or self.doubtful
             or self.data_since is not None
@@ -100,8 +102,7 @@ def read_plan(txn: Txn, plan: Plan) -> Found:
         _plan_departures(txn, plan, left, outside)
     _read_views(txn, plan, left, found)
     _read_outside(txn, plan, outside, found)
-    if plan.data_since is not None:
-        found.data = load_account_data(txn, plan.user_id, since=plan.data_since, upto=plan.upto)
+    found.data = _read_data(txn, plan)
     if plan.messages_since is not None:
         since = plan.messages_since
         found.messages = load_waiting(txn, plan.user_id, plan.device_id, (since, plan.upto), MOST_MESSAGES)
@@ -135,6 +136,16 @@ def read_ignored(txn: Txn, user_id: UserID) -> frozenset[str]:
     content = find_account_data(txn, user_id, "m.ignored_user_list")
     ignored = msgspec.json.decode(content).get("ignored_users") if content is not None else None
     return frozenset(ignored) if isinstance(ignored, dict) else frozenset()
+
+
+def _read_data(txn: Txn, plan: Plan) -> list[AccountData]:
+    data: list[AccountData] = []
+    if plan.data_since is not None:
+        data += load_account_data(txn, plan.user_id, since=plan.data_since, upto=plan.upto)
+    if plan.data_rooms and plan.data_since != 0:
+        older = load_account_data(txn, plan.user_id, since=0, upto=plan.data_since or plan.upto)
+        data += [each for each in older if each.room_id in plan.data_rooms]
+    return data
 
 
 def _plan_departures(txn: Txn, plan: Plan, left: list[tuple[Ask, Sequence[Stay]]], outside: list[Stay]) -> None:
