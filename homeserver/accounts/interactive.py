@@ -159,7 +159,10 @@ class Interactive:
             user_id = find_local_user(auth.user or "", self._server_name)
         if operation.user_id is not None and user_id != operation.user_id:
             user_id = None
-        proof.user_id = (await self._accounts.prove(user_id, auth.password, operation.origin)).user_id
+        account = await self._accounts.prove(user_id, auth.password, operation.origin)
+        if account.locked:
+            raise Refused("login", "This account has been locked")
+        proof.user_id = account.user_id
 
     async def _check_nothing(self, operation: Operation, auth: Auth, proof: Proof) -> None:
         """The dummy stage.

@@ -1,6 +1,6 @@
 """How somebody without an account gets one: open to all, by token, as a guest, or not at all.
 
-Spec: client-server-api#legacy-account-registration
+Spec: client-server-api#account-registration
 """
 
 from collections.abc import Callable

@@ -181,5 +181,6 @@ def _carry_on(txn: Txn, row: sessions.RefreshRow, refresh_hash: bytes, tokens: T
     """The unit of a refresh; False when the token was revoked meanwhile."""
     if not sessions.settle_refresh(txn, refresh_hash):
         return False
+    sessions.remove_unreceived(txn, refresh_hash)
     sessions.append_tokens(txn, row.user_id, row.device_id, tokens.pair, replaces=refresh_hash)
     return True

@@ -4,6 +4,7 @@ Spec: client-server-api#get_matrixclientv3devices
 """
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -16,6 +17,8 @@ from homeserver.storage.database import Database, StorageUnavailable
 
 EVERY_MS: Final = 5 * 60 * 1000
 """How old what the list of devices says may be; also how seldom it is written."""
+AT_ONCE: Final = 500
+"""How many sightings are written in one unit of work."""
 
 _log = Logger()
 
@@ -45,17 +48,19 @@ class LastSeen:
         await self._write_or_log()
 
     async def write(self) -> None:
-        """Write what was noted since the last time.
+        """Write what was noted since the last time, some at a time so that others get their turn.
 
         Raises:
-            StorageUnavailable: It will be tried again with what comes next.
+            StorageUnavailable: What is left will be tried again with what comes next.
         """
         seen, self._seen = self._seen, {}
-        rows = [(at_ms, ip, user_id, device_id) for (user_id, device_id), (at_ms, ip) in seen.items()]
-        if not rows:
-            return
         try:
-            await self._database.write(devices.set_last_seen, rows)
+            while seen:
+                some = list(islice(seen.items(), AT_ONCE))
+                rows = [(at_ms, ip, user_id, device_id) for (user_id, device_id), (at_ms, ip) in some]
+                await self._database.write(devices.set_last_seen, rows)
+                for device, _ in some:
+                    del seen[device]
         except StorageUnavailable:
             self._seen = {**seen, **self._seen}
             raise

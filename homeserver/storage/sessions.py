@@ -114,9 +114,7 @@ def remove_tokens(txn: Txn, user_id: UserID, device_id: DeviceID) -> None:
 
 
 def settle_refresh(txn: Txn, refresh: bytes) -> bool:
-    """Take a refresh token as received by the client: the one it replaces is revoked, with all else given for that one.
-
-    False when it no longer exists.
+    """Take a refresh token as received by the client: what it replaces is revoked. False when it no longer exists.
 
     Spec: client-server-api#refreshing-access-tokens
     """
@@ -124,20 +122,25 @@ def settle_refresh(txn: Txn, refresh: bytes) -> bool:
     if row is None:
         return False
     user_id, device_id, replaced = row
-    if replaced is None:
-        return True
-    txn.run(
-        "DELETE FROM access_tokens WHERE refresh_hash = ? OR refresh_hash IN"
-        " (SELECT token_hash FROM refresh_tokens WHERE replaces = ? AND token_hash <> ?)",
-        (replaced, replaced, refresh),
-    )
-    txn.run(
-        "DELETE FROM refresh_tokens WHERE token_hash = ? OR (replaces = ? AND token_hash <> ?)",
-        (replaced, replaced, refresh),
-    )
-    txn.run("UPDATE refresh_tokens SET replaces = NULL WHERE token_hash = ?", (refresh,))
-    _tell(txn, user_id, device_id)
+    if replaced is not None:
+        txn.run("UPDATE refresh_tokens SET replaces = NULL WHERE token_hash = ?", (refresh,))
+        _remove_pair(txn, replaced)
+        _tell(txn, user_id, device_id)
     return True
+
+
+def remove_unreceived(txn: Txn, refresh: bytes) -> None:
+    """Revoke what was given out for a refresh token and never used: the client asks again, so it got nothing."""
+    rows = txn.all("SELECT token_hash, user_id, device_id FROM refresh_tokens WHERE replaces = ?", (refresh,))
+    for token_hash, user_id, device_id in rows:
+        _remove_pair(txn, token_hash)
+        _tell(txn, user_id, device_id)
+
+
+def _remove_pair(txn: Txn, refresh: bytes) -> None:
+    """Remove a refresh token and the access token that was given out with it."""
+    txn.run("DELETE FROM access_tokens WHERE refresh_hash = ?", (refresh,))
+    txn.run("DELETE FROM refresh_tokens WHERE token_hash = ?", (refresh,))
 
 
 def _tell(txn: Txn, user_id: UserID, device_id: DeviceID) -> None:

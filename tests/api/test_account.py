@@ -3,6 +3,7 @@
 from typing import Any
 
 from homeserver.policy import CloseAccount
+from homeserver.storage import accounts
 from homeserver.storage import data as stored
 from tests.kit.databases import on_both_databases
 from tests.kit.doors import PASSWORD, SERVER, Client, DoorsCase, login_body
@@ -106,6 +107,14 @@ class Password(DoorsCase):
             401,
             "M_FORBIDDEN",
         )
+
+    async def test_a_locked_account_keeps_its_password(self) -> None:
+        await self.db.write(accounts.set_locked, self.alice.user_id, 1)
+        self.assert_refused(await self.change(auth=proof()), 401, "M_USER_LOCKED")
+        body = {"new_password": NEW, "auth": proof()}
+        self.assert_refused(await self.call("POST", "/account/password", body), 401, "M_FORBIDDEN")
+        await self.db.write(accounts.set_locked, self.alice.user_id, None)
+        await self.assert_password(PASSWORD)
 
     async def test_a_weak_password_is_refused_before_the_proof(self) -> None:
         for auth in (None, proof()):

@@ -210,6 +210,15 @@ class Refresh(DoorsCase):
         self.assert_refused(await self.refresh(fresh.refresh_token), 401, "M_UNKNOWN_TOKEN")
         await self.assert_lives(again)
 
+    async def test_asking_again_and_again_leaves_one_pair_that_was_not_received(self) -> None:
+        for _ in range(5):
+            last = await self.carry_on(self.phone)
+        count = await self.db.read(lambda txn: txn.one("SELECT COUNT(*) FROM refresh_tokens"))
+        self.assertEqual(count, (2,))
+        await self.assert_lives(self.phone)
+        await self.assert_lives(last)
+        await self.assert_ended(self.phone)
+
     async def test_using_the_new_refresh_token_revokes_the_old_one_too(self) -> None:
         second = await self.carry_on(self.phone)
         third = await self.carry_on(second)

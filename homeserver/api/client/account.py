@@ -1,6 +1,6 @@
 """One's own account: who one is, the password, the end of it.
 
-Spec: client-server-api#legacy-account-management
+Spec: client-server-api#account-management
 """
 
 from typing import Any

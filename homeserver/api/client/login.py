@@ -1,6 +1,6 @@
 """Log in, carry a session on, log out.
 
-Spec: client-server-api#legacy-login
+Spec: client-server-api#login
 """
 
 from typing import Any

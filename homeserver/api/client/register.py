@@ -1,6 +1,6 @@
 """Make an account for oneself, where the server lets people.
 
-Spec: client-server-api#legacy-account-registration
+Spec: client-server-api#account-registration
 """
 
 from msgspec import Struct

@@ -4,7 +4,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 
-from homeserver.devices.lastseen import EVERY_MS
+from federation.ids import DeviceID
+from homeserver.devices.lastseen import AT_ONCE, EVERY_MS
 from homeserver.storage.database import StorageUnavailable
 from tests.kit.databases import on_both_databases
 from tests.kit.doors import DoorsCase
@@ -52,6 +53,13 @@ class LastSeen(DoorsCase):
         self.assertEqual(await self.seen(), (self.now_ms(), "10.0.0.2"))
         self.clock.advance(10 * EVERY_MS / 1000)
         self.assertEqual(self.writes, 2)
+
+    async def test_very_many_are_written_some_at_a_time(self) -> None:
+        for number in range(2 * AT_ONCE):
+            self.last_seen.note(self.alice.user_id, DeviceID(f"D{number}"), "10.0.0.1")
+        self.last_seen.note(self.alice.user_id, self.alice.device_id, "10.0.0.1")
+        await self.last_seen.write()
+        self.assertEqual((self.writes, await self.seen()), (3, (self.now_ms(), "10.0.0.1")))
 
     async def test_devices_that_are_gone_are_no_fault(self) -> None:
         self.last_seen.note(self.alice.user_id, self.alice.device_id, "10.0.0.1")
