@@ -165,7 +165,7 @@ class Router:
 
     ``/_matrix/client/r0/`` and ``/_matrix/media/r0/`` answer as v3, which they were renamed to.
 
-    Spec: client-server-api#specification-versions
+    Spec: client-server-api#api-versions
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
