@@ -93,7 +93,10 @@ def _build_parser(chosen: str) -> ArgumentParser:
 
         add_parsers(commands)
         commands.choices["school"].set_defaults(command=_operate)
-        _add_data(commands.choices["demo"], "data").set_defaults(command=_demo)
+        demo = _add_data(commands.choices["demo"], "data")
+        demo.formatter_class = RawDescriptionHelpFormatter
+        demo.epilog = "example:\n  parta demo --data ./data && parta run --config ./data/parta.yaml"
+        demo.set_defaults(command=_demo)
     else:
         commands.add_parser("school", help="schools, their classes and people")
         commands.add_parser("demo", help="a region with a demonstration school: make it, or show its logins")

@@ -29,7 +29,7 @@ from config.settings import Settings
 from homeserver.api.connection import EdgeFactory
 from homeserver.server import Server, build_server
 from homeserver.storage.database import Dialect
-from tests.kit.databases import make_database, memory_folder, reactor_in_use
+from tests.kit.databases import make_database, find_memory_folder, reactor_in_use
 from tests.kit.people import V3, Person
 from tests.kit.wire import Reply, Wire, encode_request
 
@@ -44,7 +44,7 @@ class ServerCase(TestCase):
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
         """Make a fresh server."""
-        self.folder = Path(tempfile.mkdtemp(prefix="parta-", dir=memory_folder()))
+        self.folder = Path(tempfile.mkdtemp(prefix="parta-", dir=find_memory_folder()))
         self.addCleanup(shutil.rmtree, self.folder)
         self.place = make_database(self.dialect)
         self.addCleanup(self.place.remove)
