@@ -27,7 +27,7 @@ class Login(DoorsCase):
         whoami = await phone.call("GET", "/account/whoami")
         self.assertEqual(whoami.json, {"user_id": phone.user_id, "device_id": phone.device_id})
         device = await phone.call("GET", f"/devices/{phone.device_id}")
-        self.assertEqual(device.json, {"device_id": phone.device_id, "display_name": "Phone"})
+        self.assertEqual((device.json["device_id"], device.json["display_name"]), (phone.device_id, "Phone"))
         await self.assert_lives(self.alice)
 
     async def test_a_person_may_be_named_in_every_way(self) -> None:
