@@ -161,18 +161,16 @@ class Room:
 
     def _redact(self, target: RoomEvent, pruned: Event, because: bytes) -> None:
         """Let every trace of the target in memory become what is left of it."""
-        traces = {id(held): held for held in (target, self.find_recent(target.event_id)) if held is not None}
-        if pruned.is_state:
-            current = self.shown.state[pruned.key]
-            if current.event_id == target.event_id:
-                traces[id(current)] = current
-            for held in (current, *self.recent):
-                if held.replaces == target.event_id:
-                    held.replaced = target.as_replaced()
-        for held in traces.values():
-            if held.redacted_because is None:
+        current = self.shown.state[pruned.key] if pruned.is_state else None
+        for held in (target, self.find_recent(target.event_id), current):
+            if held is not None and held.event_id == target.event_id and held.redacted_because is None:
                 held.redact(pruned, because)
-        if pruned.is_state and pruned.key == POWER_LEVELS:
+        if current is None:
+            return
+        for held in (current, *self.recent):
+            if held.replaced is not None and held.replaced.event_id == target.event_id:
+                held.replaced = target.as_replaced()
+        if pruned.key == POWER_LEVELS:
             self._relevel()
 
     def _relevel(self) -> None:

@@ -33,6 +33,13 @@ def test_a_body_becomes_its_record_and_unknown_keys_are_left_out() -> None:
     assert body_decoder(Login)(raw) == Login(type="m.login.password", user="а", content={"x": 1.5})
 
 
+@pytest.mark.parametrize(
+    "raw", [b'{"type":"a","other":"\xff"}', b'{"type":"a","\xff":1}', b'{"type":"a","o":["\xed\xa0\x80"]}']
+)
+def test_a_key_that_is_left_out_is_utf8_too(raw: bytes) -> None:
+    assert refusal(raw, Login) == (400, "M_NOT_JSON")
+
+
 def test_an_untyped_body_is_an_object() -> None:
     assert body_decoder(dict[str, Any])(b' {"a": [1, "b"]} ') == {"a": [1, "b"]}
 

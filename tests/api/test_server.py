@@ -1,15 +1,141 @@
-"""The whole server, put together."""
+"""The whole server, put together: what people do, one after the other, and what every endpoint keeps to."""
 
-from tests.kit.server import ServerCase
+import msgspec
+from twisted.internet.defer import Deferred
+
+from tests.kit.people import V3
+from tests.kit.server import PASSWORD, ServerCase
 
 
 class Talking(ServerCase):
+    """People in rooms."""
+
     async def test_what_is_said_is_heard_also_after_a_restart(self) -> None:
         alice, bob = await self.register("alice"), await self.register("bob")
         room = await alice.create_room(preset="public_chat")
         await bob.join(room)
+        await bob.sync()
         first = await alice.send(room, "hi", txn="1")
+        heard = await bob.sync()
+        assert [event["event_id"] for event in heard["rooms"]["join"][room]["timeline"]["events"]] == [first]
         await self.restart()
         assert await alice.send(room, "hi", txn="1") == first
         await bob.send(room, "ho")
         assert await alice.texts(room) == ["ho", "hi"]
+        heard = await bob.sync()
+        assert [event["content"]["body"] for event in heard["rooms"]["join"][room]["timeline"]["events"]] == ["ho"]
+
+    async def test_a_sync_that_waits_is_woken_by_a_message(self) -> None:
+        alice, bob = await self.register("alice"), await self.register("bob")
+        room = await alice.create_room(preset="public_chat")
+        await bob.join(room)
+        await bob.sync()
+        waiting = Deferred.fromCoroutine(bob.sync(timeout=30_000))
+        await alice.send(room, "hi")
+        assert room in (await waiting)["rooms"]["join"]
+
+    async def test_a_file_goes_up_and_comes_down_for_those_in_the_room(self) -> None:
+        alice, bob = await self.register("alice"), await self.register("bob")
+        room = await alice.create_room()
+        uri = await alice.upload(b"some words")
+        await alice.send_event(room, "m.room.message", {"msgtype": "m.file", "body": "words", "url": uri})
+        path = uri.replace("mxc://", "/_matrix/client/v1/media/download/")
+        assert (await alice.call("GET", path)).body == b"some words"
+        assert (await bob.call("GET", path)).status == 404
+
+    async def test_a_changed_name_is_shown_in_rooms(self) -> None:
+        alice = await self.register("alice")
+        room = await alice.create_room()
+        await alice.ok("PUT", f"/profile/{alice.user_id}/displayname", {"displayname": "Alice"})
+        member = await alice.ok("GET", f"/rooms/{room}/state/m.room.member/{alice.user_id}")
+        assert member["displayname"] == "Alice"
+
+    async def test_who_logs_out_hears_nothing_more(self) -> None:
+        alice = await self.register("alice")
+        await alice.sync()
+        phone = await self.log_in("alice", PASSWORD)
+        await phone.sync()
+        waiting = Deferred.fromCoroutine(phone.call("GET", "/sync", since=phone.since, timeout=30_000))
+        await alice.ok("DELETE", f"/devices/{phone.device_id}", {"auth": {
+            "type": "m.login.password", "identifier": {"type": "m.id.user", "user": "alice"}, "password": PASSWORD,
+        }})  # fmt: skip
+        await waiting
+        assert (await phone.refused("GET", "/sync", since=phone.since)) == (401, "M_UNKNOWN_TOKEN")
+
+
+class Endpoints(ServerCase):
+    """What holds for every endpoint there is."""
+
+    def _routes(self) -> list[tuple[str, str, str]]:
+        bound = self.factory.edge._bound  # type: ignore[attr-defined]  # what the listener answers
+        return [(route.method, route.path, route.auth) for route in bound]
+
+    async def test_none_is_open_to_who_has_no_token(self) -> None:
+        opened = set()
+        for method, path, auth in self._routes():
+            where = path.replace("{", "").replace("}", "")
+            for token in (None, "junk"):
+                reply = await self.call(method, where, {}, token=token)
+                if auth in ("user", "admin"):
+                    errcode = "M_MISSING_TOKEN" if token is None else "M_UNKNOWN_TOKEN"
+                    assert (reply.status, reply.errcode) == (401, errcode), (method, path, reply)
+                else:
+                    opened.add((method, path))
+        assert opened == set(OPEN)
+
+    async def test_none_answers_junk_with_a_fault_of_ours(self) -> None:
+        alice = await self.register("alice")
+        for method, path, _ in self._routes():
+            where = path.replace("{", "%01").replace("}", "%F0%9F%98%80")
+            for body in (b"{}", b"[]", b"", b"{", b"\xff", b'{"a":' * 100 + b"1" + b"}" * 100, b"null"):
+                if where.endswith(("/logout", "/logout/all", "/deactivate")):
+                    continue
+                reply = await self.call(method, where + "?limit=x&since=%ff&dir=q", token=alice.token, body=body)
+                assert reply.status < 500, (method, path, body, reply)
+                if reply.status >= 400:
+                    assert set(msgspec.json.decode(reply.body)) >= {"errcode", "error"} or reply.status == 401
+
+    async def test_every_one_answers_options_and_other_methods_as_specified(self) -> None:
+        for _, path, _ in self._routes():
+            where = path.replace("{", "").replace("}", "")
+            reply = await self.call("OPTIONS", where)
+            assert reply.status == 200, path
+            reply = await self.call("PATCH", where)
+            assert (reply.status, reply.errcode) == (405, "M_UNRECOGNIZED"), path
+
+    async def test_the_server_tells_what_it_speaks_and_no_address_that_it_does_not_know(self) -> None:
+        versions = (await self.call("GET", "/_matrix/client/versions")).json["versions"]
+        assert "v1.11" in versions
+        assert (await self.call("GET", "/.well-known/matrix/client")).status == 404
+
+    async def test_r0_answers_as_v3(self) -> None:
+        alice = await self.register("alice")
+        assert (await alice.ok("GET", "/_matrix/client/r0/account/whoami"))["user_id"] == alice.user_id
+
+
+class Announced(ServerCase):
+    """A server that has an address for clients."""
+
+    configuration = {"public_base_url": "https://parta.test", "identity_server": "https://id.test"}
+
+    async def test_clients_find_it(self) -> None:
+        reply = await self.call("GET", "/.well-known/matrix/client")
+        assert reply.json == {
+            "m.homeserver": {"base_url": "https://parta.test"},
+            "m.identity_server": {"base_url": "https://id.test"},
+        }
+        assert reply.headers["access-control-allow-origin"] == "*"
+
+
+class Resources(ServerCase):
+    """Listeners that answer less than everything."""
+
+    configuration = {"listeners": [{"port": 0, "resources": ["metrics"]}]}
+
+    async def test_what_is_not_named_is_not_there(self) -> None:
+        assert (await self.call("GET", "/metrics")).status == 200
+        for path in ("/_matrix/client/versions", f"{V3}/login", "/_synapse/admin/v1/register"):
+            assert (await self.call("GET", path)).status == 404
+
+
+OPEN: list[tuple[str, str]] = []
