@@ -1,8 +1,9 @@
 """What may go wrong with a database, told apart by what has to be done about it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, TypeVar, TypeVarTuple
+from typing import Any, Generic, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -24,29 +25,18 @@ class Fault(Enum):
     LOST = "the connection is gone, and with it the knowledge of what became of the transaction"
 
 
+@dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
     """What came of something: a value, or the error that it raised."""
 
-    __slots__ = ("_value", "error")
-
-    def __init__(self, value: T | None, error: BaseException | None) -> None:
-        self._value = value
-        self.error = error
-
-    @property
-    def value(self) -> T:
-        """The value.
-
-        Raises: the error, when there is no value.
-        """
-        if self.error is not None:
-            raise self.error
-        return self._value  # type: ignore[return-value]  # None only where T allows it
+    value: T
+    error: BaseException | None = None
 
 
 def attempt(work: Callable[[*Ts], T], *args: *Ts) -> Outcome[T]:
     """Do work for somebody in another thread: what it raises, be it what it may, is theirs."""
     try:
-        return Outcome(work(*args), None)
+        return Outcome(work(*args))
     except BaseException as error:  # noqa: BLE001 - handed on, never dropped: the caller's Deferred fails with it
-        return Outcome(None, error)
+        failed: Outcome[Any] = Outcome(None, error)
+        return failed

@@ -39,7 +39,7 @@ def main() -> None:
     database = read_place(sys.argv[1]).open(schema=NOTES)
     for _ in range(SENDERS):
         Deferred.fromCoroutine(send(database))
-    reactor.run()  # type: ignore[attr-defined]  # the module stands for the reactor
+    reactor.run()
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class Batch:
         """
         self._link.begin()
         txn = self._txn
-        return self._commit([Outcome(unit.run(txn), None) for unit in self._units])
+        return self._commit([Outcome(unit.run(txn)) for unit in self._units])
 
     def write_each(self) -> Settled:
         """Run each unit in a savepoint of its own, so that it fails alone, and commit what is left.

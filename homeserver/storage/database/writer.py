@@ -132,7 +132,7 @@ class Writer:
         self._drop()
         if self._doubt is not None:
             self._doubt = replace(self._doubt, units=(), outcomes=())
-        outcomes = [Outcome[Any](None, unavailable(error)) for _ in units]
+        outcomes: list[Outcome[Any]] = [Outcome(None, unavailable(error)) for _ in units]
         return Settled(units=units, outcomes=outcomes, mark=self._mark, fault=error)
 
 

@@ -72,6 +72,8 @@ class Statements(TestCase):
         self.assertEqual(row, (6, 3, 3, 1.5))
         assert row is not None
         self.assertEqual([type(value) for value in row], [int, int, int, float])
+        nothing = await self.db.read(lambda txn: txn.one("SELECT SUM(nid), COUNT(*) FROM notes WHERE nid > 3"))
+        self.assertEqual(nothing, (None, 0))
 
     async def test_run_tells_how_many_rows_it_touched(self) -> None:
         await self.db.write(fill, 5)

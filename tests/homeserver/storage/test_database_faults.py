@@ -56,6 +56,18 @@ class Full(TestCase):
                 await unit
         self.assertEqual(await self.db.read(load_nids), [])
 
+    async def test_a_disk_found_full_while_each_unit_runs_by_itself_fails_them_all(self) -> None:
+        await self.db.write(self.fill)
+        gate = Gate()
+        gate.hold_writer(self.db)
+        units = [self.db.write(append_note, 1), self.db.write(refuse, 2), self.db.write(append_note, 3, "bob", LARGE)]
+        gate.open()
+        for unit in units:
+            with self.assertRaises(StorageUnavailable):
+                await unit
+        self.assertEqual(await self.db.write(append_note, 4), 1)
+        self.assertEqual(await self.db.read(load_nids), [4])
+
 
 class Vanished(TestCase):
     """A PostgreSQL server that is killed and started again."""
@@ -192,6 +204,13 @@ class Cutting(TestCase):
         await self.db.write(append_note, 1)
         self.wire.arm("after", b"FROM notes")
         self.assertEqual(await self.db.read(load_nids), [1])
+        self.assertEqual(self.wire.cuts, 1)
+
+    async def test_a_reader_that_is_cut_off_after_its_answer_comes_back(self) -> None:
+        await self.db.write(append_note, 1)
+        self.wire.arm("before", b"ROLLBACK")
+        for _ in range(2):
+            self.assertEqual(await self.db.read(load_nids), [1])
         self.assertEqual(self.wire.cuts, 1)
 
 
