@@ -39,9 +39,14 @@ from homeserver.api.client import (
     keys,
     login,
     media,
+    presence,
     profile,
+    pushrules,
+    receipts,
     register,
+    sync,
     todevice,
+    typing,
     versions,
 )
 from homeserver.api.client import rooms as room_routes
@@ -59,11 +64,16 @@ from homeserver.devices.devices import Devices
 from homeserver.devices.keys import Keys
 from homeserver.devices.lastseen import LastSeen
 from homeserver.devices.todevice import ToDevice
+from homeserver.ephemeral.presence import Presences
+from homeserver.ephemeral.receipts import Receipts
+from homeserver.ephemeral.typing import Typing
 from homeserver.media.files import Files
 from homeserver.media.media import Media
 from homeserver.media.media import World as MediaWorld
 from homeserver.media.thumbnails import Thumbnails
 from homeserver.policy import OpenPolicy, Policy
+from homeserver.push.counts import Counts
+from homeserver.push.rulebook import Rulebook
 from homeserver.rooms.create import Creation
 from homeserver.rooms.doors import Doors as RoomDoors
 from homeserver.rooms.doors import build_doors
@@ -81,6 +91,8 @@ from homeserver.schools.sheets import Sheets
 from homeserver.signing import load_signing_key
 from homeserver.storage.database import Change, Database, open_database
 from homeserver.streams import Streams
+from homeserver.sync.answers import Sources
+from homeserver.sync.sync import Sync
 
 PATIENCE_S: Final = 7.0
 """How long a stop waits for what is being answered; a supervisor kills after ten."""
@@ -197,6 +209,46 @@ def build_accounts(core: Core, rooms: RoomParts) -> AccountParts:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncParts:
+    """What people are told: syncs, what is unread, and who is there."""
+
+    sync: Sync
+    rulebook: Rulebook
+    counts: Counts
+    typing: Typing
+    receipts: Receipts
+    presences: Presences
+
+
+def build_sync(core: Core, rooms: Rooms) -> SyncParts:
+    """Make what tells people what is new."""
+    world, database, streams, policy = core.world, core.database, core.streams, core.policy
+    reactor, now_ms = world.reactor, world.now_ms
+    rulebook = Rulebook(database)
+    counts = Counts(database, streams, rulebook, rooms.find)
+    typist = Typing(streams, policy, rooms.load, reactor)
+    presences = Presences(database, streams, policy, reactor, now_ms, enabled=world.settings.presence)
+    sources = Sources(
+        database=database,
+        streams=streams,
+        rooms=rooms,
+        typing=typist,
+        presences=presences,
+        notices=counts,
+        clock=reactor,
+        now_ms=now_ms,
+    )
+    return SyncParts(
+        sync=Sync(sources),
+        rulebook=rulebook,
+        counts=counts,
+        typing=typist,
+        receipts=Receipts(database, policy, rooms.load, now_ms),
+        presences=presences,
+    )
+
+
 def build_bureau(core: Core, rooms: RoomParts, people: AccountParts) -> Bureau:
     """Make the offices of the schools."""
     database, facts, desk = core.database, core.facts, rooms.desk
@@ -222,7 +274,7 @@ def build_clerk(core: Core, rooms: RoomParts, people: AccountParts) -> Clerk:
     )
 
 
-def account_routes(core: Core, rooms: RoomParts, people: AccountParts) -> tuple[Route, ...]:
+def account_routes(core: Core, rooms: RoomParts, people: AccountParts, push_rules: data.Keeper) -> tuple[Route, ...]:
     """The endpoints of accounts, sessions, devices and keys."""
     database, policy, server_name = core.database, core.policy, core.world.server_name
     now_ms = core.world.now_ms
@@ -235,11 +287,22 @@ def account_routes(core: Core, rooms: RoomParts, people: AccountParts) -> tuple[
         *contacts.routes(),
         *devices.routes(Devices(database), interactive),
         *profile.routes(rooms.profiles),
-        *data.routes(ClientConfig(database)),
-        *filters.routes(Filters(database)),
+        *data.routes(ClientConfig(database), {"m.push_rules": push_rules}),
         *keys.routes(Keys(database, policy), CrossSigning(database, policy), interactive),
         *todevice.routes(ToDevice(database, policy, now_ms)),
         *capabilities.routes(policy, default_version=core.world.settings.rooms.default_version),
+    )
+
+
+def sync_routes(told: SyncParts, stored: Filters) -> tuple[Route, ...]:
+    """The endpoints of sync and of what is told in it beside events."""
+    return (
+        *sync.routes(told.sync, stored),
+        *filters.routes(stored),
+        *pushrules.routes(told.rulebook),
+        *typing.routes(told.typing),
+        *receipts.routes(told.receipts),
+        *presence.routes(told.presences),
     )
 
 
@@ -269,6 +332,7 @@ class Server:
         self.core = core = build_core(world)
         self.rooms = build_rooms(core)
         self.people = build_accounts(core, self.rooms)
+        self.told = build_sync(core, self.rooms.doors.rooms)
         self.clerk = build_clerk(core, self.rooms, self.people)
         self.bureau = build_bureau(core, self.rooms, self.people)
         self.metrics = Metrics()
@@ -303,7 +367,8 @@ class Server:
         return {
             "client": (
                 *versions.routes(settings.public_base_url, settings.identity_server),
-                *account_routes(core, self.rooms, self.people),
+                *account_routes(core, self.rooms, self.people, self.told.counts.rules),
+                *sync_routes(self.told, Filters(core.database)),
                 *room_routes.routes(self.rooms.doors, core.world.now_ms, core.world.server_name),
                 *media_routes(core),
             ),
@@ -319,6 +384,7 @@ class Server:
         """Let those who remember things forget what a commit has changed, then wake who waits."""
         self.people.sessions.heed(position, changes)
         self.core.facts.heed(changes)
+        self.told.counts.heed(changes)
         self.core.streams.advance(position, changes)
 
     async def prepare(self) -> None:
@@ -343,6 +409,9 @@ class Server:
         if self._control is not None:
             self._control.stopListening()
         await close_doors(self.doors, self._reactor, PATIENCE_S)
+        self.core.streams.close()
+        self.told.typing.close()
+        self.told.presences.close()
         await self.people.last_seen.stop()
         await self.core.database.close()
         if self._access is not None:
