@@ -7,8 +7,12 @@ from msgspec.json import encode
 
 from homeserver.api.route import Call, Reply, Route
 
-VERSIONS = tuple(f"v1.{minor}" for minor in range(1, 13))
-"""The releases of the specification whose required endpoints the tests show."""
+VERSIONS = ("v1.1", "v1.5", "v1.8", "v1.9", "v1.11", "v1.12")
+"""The releases of the specification whose additions are here; clients take each as news of its own.
+
+v1.2, 1.3, 1.4, 1.6, 1.7 and 1.10 wait for space hierarchies, relations, threads, finding events by time, uploads in two
+steps, and a support contact.
+"""
 
 _VERSIONS = encode({"versions": VERSIONS, "unstable_features": {}})
 

@@ -1,0 +1,118 @@
+"""The routes, held against the list of the specification's endpoints."""
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+from homeserver.api.route import Route
+from tests.kit.server import ServerCase
+
+ENDPOINTS = Path(__file__).parent.parent / "vectors" / "endpoints.tsv"
+ANCHOR = re.compile(r"client-server-api#[a-z0-9_.-]+$")
+V1, V3 = "/_matrix/client/v1", "/_matrix/client/v3"
+
+NOT_YET = {
+    f"{V3}/directory/list/appservice/{{}}/{{}}",
+    f"{V3}/room_keys/keys",
+    f"{V3}/room_keys/keys/{{}}",
+    f"{V3}/room_keys/keys/{{}}/{{}}",
+    f"{V3}/room_keys/version",
+    f"{V3}/room_keys/version/{{}}",
+    f"{V1}/rooms/{{}}/relations/{{}}",
+    f"{V1}/rooms/{{}}/relations/{{}}/{{}}",
+    f"{V1}/rooms/{{}}/relations/{{}}/{{}}/{{}}",
+    f"{V1}/appservice/{{}}/ping",
+    f"{V1}/room_summary/{{}}",
+    f"{V1}/media/preview_url",
+    "/_matrix/media/v1/create",
+    "/_matrix/media/v3/upload/{}/{}",
+    f"{V1}/mutual_rooms",
+    f"{V3}/user/{{}}/openid/request_token",
+    f"{V3}/notifications",
+    f"{V3}/pushers",
+    f"{V3}/pushers/set",
+    f"{V3}/rooms/{{}}/report",
+    f"{V3}/rooms/{{}}/report/{{}}",
+    f"{V3}/users/{{}}/report",
+    f"{V1}/rooms/{{}}/timestamp_to_event",
+    f"{V3}/events",
+    f"{V3}/rooms/{{}}/initialSync",
+    f"{V3}/rooms/{{}}/upgrade",
+    f"{V3}/search",
+    "/.well-known/matrix/policy_server",
+    "/.well-known/matrix/support",
+    f"{V1}/admin/lock/{{}}",
+    f"{V1}/admin/suspend/{{}}",
+    f"{V3}/admin/whois/{{}}",
+    f"{V1}/auth_metadata",
+    f"{V1}/login/get_token",
+    f"{V3}/login/sso/redirect",
+    f"{V3}/login/sso/redirect/{{}}",
+    f"{V1}/rooms/{{}}/hierarchy",
+    f"{V3}/thirdparty/location",
+    f"{V3}/thirdparty/location/{{}}",
+    f"{V3}/thirdparty/protocol/{{}}",
+    f"{V3}/thirdparty/protocols",
+    f"{V3}/thirdparty/user",
+    f"{V3}/thirdparty/user/{{}}",
+    f"{V1}/rooms/{{}}/threads",
+    f"{V3}/user_directory/search",
+    f"{V3}/voip/turnServer",
+}
+"""Endpoints that later stages bring; this list only shrinks. Deprecated ones are not missed."""
+
+
+SPELLINGS = {
+    *((method, f"{V3}/rooms/{{}}/state/{{}}") for method in ("GET", "PUT")),
+    *(
+        (method, f"{V3}/profile/{{}}/{field}")
+        for method in ("GET", "PUT", "DELETE")
+        for field in ("displayname", "avatar_url")
+    ),
+}
+"""Endpoints whose parameter has a value of its own, or may be left out."""
+
+
+def shape(path: str) -> str:
+    """A path without the names of its parameters."""
+    return re.sub(r"\{.*?\}", "{}", path.strip())
+
+
+class Endpoints(ServerCase):
+    """All routes of a server."""
+
+    configuration = {
+        "public_base_url": "https://parta.test",
+        "registration": {"mode": "open", "shared_secret": "secret"},
+    }
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        bound: dict[Route, Any] = self.factory.edge._bound  # type: ignore[attr-defined]  # what the listener answers
+        self.routes = {(route.method, shape(route.path)): route for route in bound}
+        with ENDPOINTS.open(encoding="utf-8") as lines:
+            rows = [row for row in csv.DictReader(lines, delimiter="\t") if row["api"] == "client-server"]
+        self.rows = {(row["method"], shape(row["path"])): row for row in rows}
+
+    async def test_every_endpoint_is_there_or_known_to_be_missing(self) -> None:
+        missing = {key[1] for key, row in self.rows.items() if key not in self.routes and row["deprecated"] == "no"}
+        assert missing == NOT_YET
+
+    async def test_a_token_is_wanted_where_the_specification_wants_one(self) -> None:
+        wrong = [
+            (key, route.auth)
+            for key, route in self.routes.items()
+            if key in self.rows
+            and self.rows[key]["auth_required"].startswith("yes") != (route.auth in ("user", "admin"))
+        ]
+        assert not wrong
+
+    async def test_every_endpoint_of_the_specification_says_where_it_stands(self) -> None:
+        wrong = [key for key, route in self.routes.items() if key in self.rows and not ANCHOR.match(route.spec)]
+        assert not wrong
+
+    async def test_no_endpoint_is_invented(self) -> None:
+        ours = ("/_parta/", "/_synapse/", "/metrics")
+        extra = {key for key in self.routes if key not in self.rows and not key[1].startswith(ours)}
+        assert extra == SPELLINGS
