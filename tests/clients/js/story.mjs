@@ -44,13 +44,12 @@ async function person(name) {
 const alice = await person("js_alice");
 const bob = await person("js_bob");
 
-const invited = happens(bob, RoomMemberEvent.Membership, (_e, member) => member.userId === bob.getUserId());
+const invited = happens(bob, ClientEvent.Room, (room) => room.getMyMembership() === "invite");
 const { room_id: roomId } = await alice.createRoom({ preset: Preset.PrivateChat, name: "5А", invite: [bob.getUserId()] });
 await invited;
 assert.equal(bob.getRoom(roomId).getMyMembership(), "invite");
 assert.equal(bob.getRoom(roomId).name, "5А");
-const joined = happens(bob, RoomMemberEvent.Membership, (_e, member) =>
-    member.userId === bob.getUserId() && member.membership === "join");
+const joined = happens(bob, RoomEvent.MyMembership, (_room, membership) => membership === "join");
 await bob.joinRoom(roomId);
 await joined;
 
