@@ -75,6 +75,12 @@ class Batches(TestCase):
         await self.everything_told()
         self.assertEqual(order, ["gate", (0, []), (1, 2), (2, 2), (2, [1, 2])])
 
+    async def test_units_know_the_number_of_their_commit(self) -> None:
+        first = await self.db.write(lambda txn: txn.commit)
+        answers = await self.write_together((lambda txn: txn.commit,), (refuse, 1), (lambda txn: txn.commit,))
+        self.assertEqual([answers[0], answers[2]], [first + 2, first + 2])
+        self.assertEqual(await self.db.write(lambda txn: txn.commit), first + 3)
+
     async def test_a_unit_that_raises_fails_alone(self) -> None:
         for refusing in (refuse, refuse_late, double):
             with self.subTest(unit=refusing.__name__):
