@@ -3,6 +3,7 @@
 from twisted.internet import interfaces
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import ServerFactory, connectionDone
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.web import http
 
@@ -43,8 +44,14 @@ class EdgeChannel(http.HTTPChannel):
         return self._host
 
     def send(self, data: bytes) -> None:
-        """Hand bytes to the network."""
-        self.transport.write(data)
+        """Hand bytes to the network: at once where none wait before them, which saves a turn of the reactor."""
+        transport = self.transport
+        if isinstance(transport, Connection) and not (transport.dataBuffer or transport._tempDataBuffer):
+            sent = transport.writeSomeData(data)
+            if isinstance(sent, int):
+                data = data[sent:]
+        if data:
+            transport.write(data)
 
     def setTimeout(self, period: float | None) -> float | None:  # noqa: N802 - Twisted's name
         """Set the deadline; the one timer of the connection looks at it when it fires."""
@@ -89,11 +96,13 @@ class EdgeChannel(http.HTTPChannel):
         """Throw away what still comes of a refused body, until the client has read the refusal and hangs up."""
         self.dataReceived = _ignore  # type: ignore[method-assign]
         self._deadline = None
-        self.callLater(LINGER_S, self._hang_up)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.callLater(LINGER_S, self._hang_up)
 
     def _hang_up(self) -> None:
-        if self in self.factory.channels:
-            self.transport.abortConnection()
+        self._timer = None
+        self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - Twisted's name
         """The connection is no more."""
