@@ -26,6 +26,12 @@ class Door:
     factory: EdgeFactory
     ports: list[IListeningPort] = field(default_factory=list)
 
+    def shut(self) -> None:
+        """Accept nobody any more."""
+        ports, self.ports = self.ports, []
+        for port in ports:
+            port.stopListening()
+
     def is_quiet(self) -> bool:
         """No request is being answered."""
         return not self.factory.edge.running and not any(channel.requests for channel in self.factory.channels)
@@ -43,8 +49,7 @@ def open_doors(doors: Sequence[Door], reactor: IReactorTCP) -> None:
                 door.ports.append(_listen(door, address, reactor))
     except CannotListen:
         for door in doors:
-            for port in door.ports:
-                port.stopListening()
+            door.shut()
         raise
 
 
@@ -66,8 +71,7 @@ def _listen(door: Door, address: str, reactor: IReactorTCP) -> IListeningPort:
 async def close_doors(doors: Sequence[Door], reactor: IReactorTime, patience_s: float) -> None:
     """Accept nobody any more, answer who waits, finish what is being answered, for at most that long."""
     for door in doors:
-        for port in door.ports:
-            port.stopListening()
+        door.shut()
         door.factory.edge.stopping = True
         door.factory.hurry()
     deadline = reactor.seconds() + patience_s
