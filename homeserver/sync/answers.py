@@ -203,7 +203,9 @@ class Answers:
         if not wanted.ephemeral.has("m.typing"):
             return []
         new = [room_id for room_id, room in rooms.items() if room.ask is not None and room.ask.since is None]
-        stirred = {*draft.news.typing, *(room_id for room_id in new if self._sources.typing.users(room_id))}
+        moves, users = draft.news.moves, self._sources.typing.users
+        rejoined = [room_id for room_id in new if room_id in moves and moves[room_id][0].was_joined]
+        stirred = {*draft.news.typing, *rejoined, *(room_id for room_id in new if users(room_id))}
         return [each for each in stirred if each in draft.feed.rooms and wanted.has_room(each)]
 
     def _plan_departures(self, draft: Draft, plan: Plan) -> None:

@@ -67,7 +67,9 @@ def _add_moves(txn: Txn, room: RoomRecord, ask: Ask, view: View, stays: Sequence
 
 
 def _choose(txn: Txn, room: RoomRecord, ask: Ask) -> tuple[list[Seen], bool]:
-    """The last events that are wanted and visible, as many as the filter allows; and whether there are more."""
+    """The last events that are wanted, as many as the filter allows, without a gap of what may not be seen: a client
+    would miss how the state changed there. And whether there are more.
+    """
     limit = ask.filter.timeline.limit
     after = ask.since or 0
     if not ask.filter.timeline.has_room(room.room_id):
@@ -76,15 +78,27 @@ def _choose(txn: Txn, room: RoomRecord, ask: Ask) -> tuple[list[Seen], bool]:
     upto, size, scanned = ask.upto, limit + 1, 0
     while scanned < MOST_SCANNED:
         page = load_recent(txn, room, size, after=after, upto=upto)
-        visible = load_seen(txn, room, ask.user_id, [held for held in page if is_wanted(held, ask)])
+        wanted = [held for held in page if is_wanted(held, ask)]
+        visible = _after_gap(wanted, load_seen(txn, room, ask.user_id, wanted))
         chosen = visible + chosen
-        if len(chosen) > limit:
-            return chosen[-limit:] if limit else [], True
+        if len(chosen) > limit or len(visible) < len(wanted):
+            return chosen[-limit:], True
         if len(page) < size:
             return chosen, ask.since is None and has_backfill(txn, room.nid)
         scanned += len(page)
         upto, size = page[0].stream - 1, max(size, 100)
     return chosen, True
+
+
+def _after_gap(wanted: Sequence[RoomEvent], visible: Sequence[Seen]) -> list[Seen]:
+    """Those at the end that are all visible."""
+    by_nid = {seen.held.nid: seen for seen in visible}
+    run: list[Seen] = []
+    for held in reversed(wanted):
+        if held.nid not in by_nid:
+            break
+        run.append(by_nid[held.nid])
+    return run[::-1]
 
 
 def _view_whole(txn: Txn, room: RoomRecord, ask: Ask, view: View) -> View:
