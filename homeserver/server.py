@@ -340,6 +340,7 @@ class Server:
         self._access = _build_access_log(world)
         self._control: IListeningPort | None = None
         self.doors = self._build_doors(world.settings)
+        self.metrics.gauges.append(self._measure)
         core.database.on_commit = self._tell
         core.database.on_batch = lambda units, seconds: self.metrics.batches.add(units)
 
@@ -386,6 +387,17 @@ class Server:
         self.core.facts.heed(changes)
         self.told.counts.heed(changes)
         self.core.streams.advance(position, changes)
+
+    def _measure(self) -> dict[str, float]:
+        """Sizes for the metrics."""
+        edges = [door.factory for door in self.doors]
+        return {
+            "stream_position": self.core.database.position,
+            "live_rooms": self.rooms.doors.rooms.live,
+            "known_sessions": self.people.sessions.known,
+            "open_connections": sum(len(factory.channels) for factory in edges),
+            "running_requests": sum(factory.edge.running for factory in edges),
+        }
 
     async def prepare(self) -> None:
         """Finish what an earlier run left unfinished, and put right what time has changed."""

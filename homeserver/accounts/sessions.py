@@ -75,6 +75,11 @@ class Sessions:
         self._forgettings = 0
         self._heeded = database.position
 
+    @property
+    def known(self) -> int:
+        """How many sessions are in memory."""
+        return len(self._known)
+
     async def find(self, token: str) -> Session | None:
         """Find the session of an access token; None when it stands for none.
 

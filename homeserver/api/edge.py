@@ -29,6 +29,7 @@ from homeserver.api.query import Query
 from homeserver.api.route import Answer, Call, FileBody, Reply, Route, Router
 from homeserver.api.standing import check_standing
 from homeserver.logs import request_id
+from homeserver.storage.faults import StorageUnavailable
 
 if TYPE_CHECKING:
     from federation.ids import DeviceID, UserID
@@ -106,9 +107,17 @@ class Edge:
         if length is not None and length > request.body_limit:
             self.answer_fault(request, request.fault or TooLarge(request.body_limit))
         elif request.match is not None and request.match.route.streaming:
+            self._begin_stream(request, request.match.route, length)
+
+    def _begin_stream(self, request: EdgeRequest, route: Route, length: int | None) -> None:
+        """Find a place for a body that comes as a file, and meanwhile see who sends it."""
+        try:
             request.spool(length)
-            request.admission = Deferred.fromCoroutine(self._admit(request, request.match.route))
-            request.admission.addErrback(self._turn_away, request)
+        except StorageUnavailable as fault:
+            self.answer_fault(request, fault)
+            return
+        request.admission = Deferred.fromCoroutine(self._admit(request, route))
+        request.admission.addErrback(self._turn_away, request)
 
     def _turn_away(self, failure: Failure, request: EdgeRequest) -> Failure | None:
         """Refuse a streamed body as soon as its sender is not admitted."""

@@ -50,6 +50,11 @@ class Rooms:
         self._loading: dict[RoomID, list[Deferred[Room | None]]] = {}
         self._last_created_ms = 0
 
+    @property
+    def live(self) -> int:
+        """How many rooms are in memory."""
+        return len(self._live)
+
     def find(self, room_id: str) -> Room | None:
         """The live room of that ID, if it is in memory."""
         return self._live.get(RoomID(room_id))

@@ -12,7 +12,7 @@ from homeserver.api.connection.channel import IDLE_S, LINGER_S
 from homeserver.api.connection.request import BODY_GRACE_S
 from homeserver.api.route import Answer, Call, FileBody, Reply, Route
 from tests.kit.edges import EdgeCase
-from tests.kit.wire import Wire, encode_request
+from tests.kit.wire import Wire, encode_request, make_folder
 
 PATH = "/_matrix/client/v3/thing"
 TOKEN = {"Authorization": "Bearer alice's"}
@@ -275,6 +275,25 @@ class Streams(EdgeCase):
         assert self.successResultOf(reply).errcode == "M_TOO_LARGE"
         assert not self.got
 
+    def test_a_body_for_which_there_is_no_place_is_refused(self) -> None:
+        self.factory.edge.spool_dir = make_folder(self) / "none"
+        reply = self.wire.reply()
+        self.wire.send(encode_request("POST", PATH, {**TOKEN, "Content-Length": "100000"}) + b"x")
+        assert self.successResultOf(reply).status == 500
+
+    def test_a_disk_that_fills_up_refuses_what_is_coming(self) -> None:
+        reply = self.wire.reply()
+        self.wire.send(encode_request("POST", PATH, {**TOKEN, "Content-Length": "100000"}) + b"x")
+        (request,) = self.wire.channel.requests
+        request.content.close()
+        request.content = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115 - closed by the hanging up
+        self.wire.send(b"x" * 1000)
+        answer = self.successResultOf(reply)
+        assert (answer.status, answer.headers["retry-after"]) == (500, "5")
+        self.wire.hang_up()
+        assert request.content is None
+        assert not self.got
+
     def test_an_upload_that_breaks_off_leaves_nothing(self) -> None:
         self.wire.send(encode_request("POST", PATH, {**TOKEN, "Content-Length": "100000"}) + b"x")
         (request,) = self.wire.channel.requests
@@ -384,7 +403,7 @@ class Files(EdgeCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.file = Path(self.mktemp())
+        self.file = make_folder(self) / "file"
         self.content = os.urandom(300_000)
         self.file.write_bytes(self.content)
         self.start, self.length = 0, len(self.content)

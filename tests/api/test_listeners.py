@@ -19,13 +19,13 @@ from homeserver.api.listeners import CannotListen, Door, close_doors, open_doors
 from homeserver.api.metrics import Metrics
 from homeserver.api.route import Call, Reply, Route
 from tests.kit.databases import reactor_in_use
+from tests.kit.wire import make_folder
 
 REQUEST = b"GET /%s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
 def make_certificate(folder: Path, name: str) -> TLS:
     """A fresh self-signed certificate."""
-    folder.mkdir(exist_ok=True)
     certificate, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
@@ -122,7 +122,7 @@ class Listening(TestCase):
         assert [port.getHost().host for port in door.ports] == ["127.0.0.1", "127.0.0.2"]
 
     async def test_tls_shows_the_certificate_and_a_renewed_one_without_a_restart(self) -> None:
-        folder = Path(self.mktemp())
+        folder = make_folder(self)
         tls = make_certificate(folder, "parta.test")
         door = self.door(tls=tls)
         open_doors([door], self.reactor)
@@ -145,9 +145,9 @@ class Listening(TestCase):
         assert not second.ports
 
     async def test_a_certificate_that_is_none_is_named(self) -> None:
-        folder = Path(self.mktemp())
+        folder = make_folder(self)
         tls = make_certificate(folder, "a")
-        other = make_certificate(Path(self.mktemp()), "b")
+        other = make_certificate(make_folder(self), "b")
         (folder / "junk.pem").write_text("junk")
         for certificate, key in (
             (folder / "none.pem", tls.private_key),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,19 @@ def log_in(server: Process, user: str, password: str) -> dict[str, Any]:
     with urllib.request.urlopen(request, timeout=30) as answer:
         found: dict[str, Any] = json.load(answer)
         return found
+
+
+def get_text(server: Process, path: str, token: str = "") -> str:
+    """What a server answers."""
+    request = urllib.request.Request(server.base_url + path, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=90) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def get(server: Process, path: str, token: str) -> Any:
+    """What a server answers, decoded."""
+    return json.loads(get_text(server, path, token))
 
 
 @pytest.fixture
@@ -192,6 +206,19 @@ def test_a_signal_ends_the_server_cleanly_and_it_starts_again(tmp_path: Path) ->
         assert "@alice:parta.test" in parta("user", "list", "--config", server.config)
         server.start()
         assert "@alice:parta.test" in parta("user", "list", "--config", server.config)
+
+
+def test_a_stop_answers_who_waits_for_news(tmp_path: Path) -> None:
+    with running(tmp_path, open_configuration(free_port())) as server, ThreadPoolExecutor() as others:
+        parta("user", "create", "alice", "--password-stdin", "--config", server.config, piped=OPERATOR_PASSWORD)
+        token = log_in(server, "alice", OPERATOR_PASSWORD)["access_token"]
+        since = get(server, "/_matrix/client/v3/sync", token)["next_batch"]
+        waiting = others.submit(get, server, f"/_matrix/client/v3/sync?since={since}&timeout=60000", token)
+        while "parta_running_requests 2.0" not in get_text(server, "/metrics"):
+            assert not waiting.done()
+        assert server.stop() == 0
+        assert "next_batch" in waiting.result(10)
+        assert "Traceback" not in server.log
 
 
 def test_the_demonstration_school_is_made_once_and_shown_again(tmp_path: Path) -> None:

@@ -1,7 +1,11 @@
 """HTTP without a network: a connection of the server's own kind, fed and read in memory."""
 
+import shutil
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from unittest import TestCase
 
 import msgspec
 from twisted.internet.address import IPv4Address
@@ -152,6 +156,13 @@ def encode_request(method: str, path: str, headers: Mapping[str, str], body: byt
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
+
+
+def make_folder(case: TestCase) -> Path:
+    """A folder that goes with the test."""
+    folder = Path(tempfile.mkdtemp(prefix="parta-"))
+    case.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 async def ask(factory: EdgeFactory, request: bytes, *, ip: str = "127.0.0.1") -> Reply:

@@ -16,6 +16,7 @@ from twisted.web import http
 from homeserver.api.connection.pump import FilePump
 from homeserver.api.errors import MatrixError, TooLarge
 from homeserver.api.route import Answer, Match
+from homeserver.storage.faults import StorageUnavailable
 
 if TYPE_CHECKING:
     from homeserver.accounts.sessions import Session
@@ -118,9 +119,18 @@ class EdgeRequest(http.Request):
         return values[-1].rpartition(b",")[2].strip().decode("latin-1") if values else self.channel.ip
 
     def spool(self, length: int | None) -> None:
-        """Keep the body as a file: in memory when small, else on disk."""
-        small = length is not None and length <= _IN_MEMORY
-        self.content = BytesIO() if small else TemporaryFile(dir=self.edge.spool_dir)  # noqa: SIM115 - closed later
+        """Keep the body as a file: in memory when small, else on disk.
+
+        Raises:
+            StorageUnavailable: there is no place for it.
+        """
+        if length is not None and length <= _IN_MEMORY:
+            self.content = BytesIO()
+            return
+        try:
+            self.content = TemporaryFile(dir=self.edge.spool_dir)  # noqa: SIM115 - closed with the request
+        except OSError as fault:
+            raise StorageUnavailable(str(fault)) from None
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         """Some of the body is there."""
@@ -132,7 +142,10 @@ class EdgeRequest(http.Request):
         elif self.content is None:
             self.chunks.append(data)
         else:
-            self.content.write(data)
+            try:
+                self.content.write(data)
+            except OSError as fault:
+                self.edge.answer_fault(self, StorageUnavailable(str(fault)))
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802 - Twisted's name
         """The whole request is there."""
