@@ -96,10 +96,14 @@ class Connections(EdgeCase):
             b"GET / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
             b"GET / HTTP/1.1\r\n" + b"X: %s\r\n" % (b"x" * 8000) * 3 + b"\r\n",
             b"GET / HTTP/1.1\r\n" + b"X: x\r\n" * 600 + b"\r\n",
+            b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+            b"GET /\xff HTTP/1.1\r\n\r\n",
         ):
             wire = Wire(self.factory)
+            reply = wire.reply()
             wire.send(junk)
-            assert wire.received.startswith(b"HTTP/1.1 400 "), junk[:60]
+            answer = self.successResultOf(reply)
+            assert (answer.status, answer.errcode) == (400, "M_UNKNOWN"), junk[:60]
             assert not wire.open
 
     def test_an_idle_connection_ends(self) -> None:

@@ -7,12 +7,18 @@ from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.web import http
 
-from homeserver.api.connection.request import EdgeRequest, Requests
+from homeserver.api.connection.request import CORS, EdgeRequest, Requests
 
 IDLE_S = 60.0
 """How long a connection may be without a complete request head."""
 LINGER_S = 10.0
 """How long a sender whose body was refused is listened to, so that it can read the refusal."""
+
+_FAULT = b'{"errcode":"M_UNKNOWN","error":"This is not an HTTP/1.1 request"}'
+_NOT_HTTP = (
+    b"HTTP/1.1 400 Bad Request\r\n%sContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (CORS, len(_FAULT), _FAULT)
+)
 
 
 class EdgeChannel(http.HTTPChannel):
@@ -91,6 +97,15 @@ class EdgeChannel(http.HTTPChannel):
         """Be ready for the next request."""
         self._savedTimeOut = IDLE_S
         super().requestDone(request)
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802 - Twisted's name
+        """A line of the head is longer than any may be."""
+        self._respondToBadRequestAndDisconnect()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802 - Twisted's name
+        """What came is not HTTP; who sent it is told so in the form of all errors."""
+        self.transport.write(_NOT_HTTP)
+        self.loseConnection()
 
     def linger(self) -> None:
         """Throw away what still comes of a refused body, until the client has read the refusal and hangs up."""

@@ -27,11 +27,13 @@ SLOWEST_BODY = 4096
 """Bytes a second that a body must arrive with, after the grace."""
 
 _IN_MEMORY = 65536
-_CORS = (
+CORS = (
     b"Access-Control-Allow-Origin: *\r\n"
     b"Access-Control-Allow-Methods: GET, POST, PUT, DELETE, OPTIONS\r\n"
     b"Access-Control-Allow-Headers: X-Requested-With, Content-Type, Authorization\r\n"
 )
+"""Spec: client-server-api#web-browser-clients"""
+
 _FOR_BROWSERS = (b"/_matrix/", b"/.well-known/matrix/", b"/_synapse/", b"/_parta/")
 
 
@@ -68,7 +70,7 @@ def _head(status: int, cors: bool, json: bool) -> bytes:
     """The unchanging start of an answer."""
     lines = b"HTTP/1.1 %d %s\r\n" % (status, http.RESPONSES.get(status, b"Unknown"))
     if cors:
-        lines += _CORS
+        lines += CORS
     if json:
         lines += b"Content-Type: application/json\r\nCache-Control: no-store\r\n"
     return lines + b"X-Content-Type-Options: nosniff\r\n"
