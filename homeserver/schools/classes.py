@@ -62,8 +62,12 @@ def school_year(now_ms: int) -> int:
 def year_end_ms(now_ms: int) -> int:
     """Until when somebody verified now counts as verified: the end of 31 August, of next year's from June on."""
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
-    year = now.year + 1 if now.month >= NEW_YEAR_MONTH else now.year
-    return int(datetime(year, 9, 1, tzinfo=UTC).timestamp() * 1000)
+    return end_of_year_ms(now.year if now.month >= NEW_YEAR_MONTH else now.year - 1)
+
+
+def end_of_year_ms(year: int) -> int:
+    """When the school year ends that begins in that calendar year: with the end of 31 August (UTC)."""
+    return int(datetime(year + 1, 9, 1, tzinfo=UTC).timestamp() * 1000)
 
 
 def parse_day(text: str) -> str:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from federation.ids import UserID
 from homeserver.policy import Conflict
-from homeserver.schools.classes import next_year, year_end_ms
+from homeserver.schools.classes import end_of_year_ms, next_year, year_end_ms
 from homeserver.schools.organisations import GRADED
 from homeserver.schools.rights import Role
 from homeserver.schools.school import School
@@ -103,7 +103,7 @@ def give_role(school: School, user_id: UserID, scope: RoleScope, pen: Pen, *, ve
         source=pen.source,
         began_ms=pen.now_ms,
     )
-    return school.with_roles([_verified(role, pen) if verified else role])
+    return renew(school, [role], pen) if verified else school.with_roles([role])
 
 
 def _check_scope(school: School, user_id: UserID, scope: RoleScope) -> None:
@@ -142,11 +142,11 @@ def verify(school: School, user_id: UserID, pen: Pen) -> School:
 
 def renew(school: School, roles: Iterable[RoleRecord], pen: Pen) -> School:
     """Verify some roles until the end of the school year, whether they were verified before or not."""
-    return school.with_roles([_verified(role, pen) for role in roles])
+    return school.with_roles([_verified(role, pen, year_end_ms(pen.now_ms)) for role in roles])
 
 
-def _verified(role: RoleRecord, pen: Pen) -> RoleRecord:
-    return replace(role, verified_ms=pen.now_ms, verified_by=pen.by, verified_until_ms=year_end_ms(pen.now_ms))
+def _verified(role: RoleRecord, pen: Pen, until_ms: int) -> RoleRecord:
+    return replace(role, verified_ms=pen.now_ms, verified_by=pen.by, verified_until_ms=until_ms)
 
 
 def dismiss(school: School, user_id: UserID, pen: Pen) -> School:
@@ -196,8 +196,8 @@ def move(school: School, user_id: UserID, class_id: str, pen: Pen) -> School:
 def promote(school: School, class_id: str, pen: Pen) -> School:
     """Take a class into the next school year, or let it leave school after the last grade.
 
-    Pupils, parents and teachers stay with the class; those verified before are so for the new year. The roles in a
-    class that leaves end.
+    Pupils, parents and teachers stay with the class; those verified before are so until the end of the new year. The
+    roles in a class that leaves end, and its rooms close.
 
     Raises: NotFound, Senseless: the next class of that title is there already. Conflict: it is of the next year.
 
@@ -210,8 +210,10 @@ def promote(school: School, class_id: str, pen: Pen) -> School:
     roles = [r for r in school.current_roles() if r.class_id == class_id or r.child_id in pupils]
     school = dataclasses.replace(school, classes=school.classes.set(class_id, promoted))
     if promoted.closed_ms is not None:
-        return end_roles(school, roles, pen)
-    return renew(school, [role for role in roles if role.verified_ms is not None], pen)
+        left = end_roles(school, roles, pen)
+        return close_rooms(left, [room for room in left.rooms.values() if room.class_id == class_id], pen)
+    until_ms = end_of_year_ms(promoted.year)
+    return school.with_roles([_verified(role, pen, until_ms) for role in roles if role.verified_ms is not None])
 
 
 def add_room(school: School, room: SchoolRoom) -> School:
