@@ -44,13 +44,17 @@ class Waiting(NamedTuple):
 
 
 class Unread:
-    """What waits for a person in a room, as of the stream position `upto`; the oldest first."""
+    """What waits for a person in a room, as of the stream position `upto`, the oldest first; `changed` is the position
+    since which it is the same.
+    """
 
-    __slots__ = ("_counts", "upto", "waiting")
+    __slots__ = ("_counts", "_read", "changed", "upto", "waiting")
 
     def __init__(self, waiting: list[Waiting], upto: int) -> None:
         self.waiting = waiting
         self.upto = upto
+        self.changed = upto
+        self._read: dict[str | None, int] = {}
         self._counts: dict[str, tuple[int, int]] | None = None
 
     @property
@@ -72,16 +76,23 @@ class Unread:
         return sum(notify for notify, _ in counts), sum(highlight for _, highlight in counts)
 
     def add(self, waiting: Waiting) -> None:
-        """Another one waits."""
+        """Another one waits, unless it was read before it was counted."""
+        if waiting.stream <= max(self._read.get(None, 0), self._read.get(waiting.thread, 0)):
+            return
         self.waiting.append(waiting)
+        self.changed = waiting.stream
         self._counts = None
         if len(self.waiting) > MOST_NEW:
             del self.waiting[0]
 
-    def read(self, thread: str | None, upto: int) -> None:
-        """The person has read a thread, or all (None), up to there."""
-        if self.waiting:
-            self.waiting = [each for each in self.waiting if each.stream > upto or thread not in (None, each.thread)]
+    def read(self, thread: str | None, upto: int, position: int) -> None:
+        """The person has read a thread, or all (None), up to there; that was told at `position`."""
+        if upto > self.upto:
+            self._read[thread] = max(upto, self._read.get(thread, 0))
+        left = [each for each in self.waiting if each.stream > upto or thread not in (None, each.thread)]
+        if len(left) < len(self.waiting):
+            self.waiting = left
+            self.changed = position
             self._counts = None
 
 
@@ -157,7 +168,7 @@ class Counts:
     def _read(self, receipt: ReceiptMoved) -> None:
         unread = self._known.get((receipt.user_id, receipt.room_id))
         if unread is not None and receipt.upto is not None:
-            unread.read(receipt.thread_id, receipt.upto)
+            unread.read(receipt.thread_id, receipt.upto, receipt.position)
 
     def _carry_on(self, unread: Unread, held: RoomEvent, user_id: UserID, rules: RuleSet, room: Room) -> bool:
         """Count a new event; False when memory does not tell how."""
@@ -167,7 +178,7 @@ class Counts:
         in_thread = relation is None or relation.type == "m.thread"
         if event.sender == user_id:
             if event.state_key is None and in_thread:
-                unread.read(thread, held.stream)
+                unread.read(thread, held.stream, held.stream)
             return True
         if event.redacts is not None and any(each.event_id == event.redacts for each in unread.waiting):
             return False

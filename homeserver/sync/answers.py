@@ -51,6 +51,10 @@ class Unread(Protocol):
     def total(self) -> tuple[int, int]:
         """All together."""
 
+    @property
+    def changed(self) -> int:
+        """The position since which that is so, or a later one."""
+
 
 class Notices(Protocol):
     """What sync must know of push rules."""
@@ -240,8 +244,15 @@ class Answers:
     async def _show_rooms(
         self, draft: Draft, rooms: Mapping[RoomID, _JoinedRoom], found: Found
     ) -> list[tuple[bytes, bytes]]:
-        shown = {room_id: parts for room_id, room in rooms.items() if (parts := self._show_room(draft, room_id, room))}
+        shown = {room_id: self._show_room(draft, room_id, room) for room_id, room in rooms.items()}
         unread = await self._find_unread(draft, shown)
+        since = draft.since.position if draft.since is not None else 0
+        for room_id in [each for each, parts in shown.items() if not parts]:
+            if unread[room_id].changed <= since and not draft.is_whole:
+                del shown[room_id]
+        for parts in shown.values() if draft.request.state_after else ():
+            if not any(name == b'"state_after"' for name, _ in parts):
+                parts.append((b'"state_after"', events_object(())))
         join = {
             room_id: join_object([*parts, *_show_unread(unread[room_id], threads=draft.request.filter.threads)])
             for room_id, parts in shown.items()
@@ -269,12 +280,7 @@ class Answers:
             parts.append((b'"ephemeral"', events_object(ephemeral)))
         if room.data:
             parts.append((b'"account_data"', events_object(room.data)))
-        read = any(moved.user_id == draft.request.user_id for moved in room.receipts)
-        if not parts and not draft.is_whole and not read:
-            return []
-        if draft.request.state_after and not any(name == b'"state_after"' for name, _ in parts):
-            parts.append((b'"state_after"', events_object(())))
-        return parts or [(b'"timeline"', events_object(()))]
+        return parts
 
     def _show_view(self, draft: Draft, ask: Ask, part: Part) -> list[tuple[bytes, bytes]]:
         view = part.view
@@ -391,6 +397,7 @@ def _ask_left(draft: Draft, room_id: RoomID) -> Ask:
         since=draft.since.position if stayed and draft.since is not None else None,
         upto=draft.upto.position if departure is None else departure.stream,
         whole=not stayed,
+        left=True,
         state_after=request.state_after,
         ignored=draft.ignored,
     )

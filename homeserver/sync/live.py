@@ -21,6 +21,7 @@ from homeserver.sync.views import (
     View,
     changed_state,
     choose,
+    company_of,
     concerns_summary,
     first_by_key,
     heroes_of,
@@ -69,13 +70,15 @@ def view_changes(window: Sequence[RoomEvent], room: Room, counts: Counts, ask: A
         return None
     changes = [held for held in window if held.event.state_key is not None]
     state = _changed(changes, events, ask) if changes else []
-    members = _find_members(room, events, state, ask) if ask.filter.lazy else []
-    if members is None:
-        return None
-    view = View(events=events, limited=limited, state=state, members=members)
+    view = View(events=events, limited=limited, state=state)
     if changes:
         _add_summary(view, room, counts, changes)
         _add_company(view, room, changes, ask.user_id)
+    if ask.filter.lazy:
+        members = _find_members(room, view, ask)
+        if members is None:
+            return None
+        view.members = members
     return view
 
 
@@ -131,21 +134,20 @@ def _standing(stream: int, invited: int, joined: int) -> str:
     return "invite" if stream >= invited else "leave"
 
 
-def _find_members(
-    room: Room, events: Sequence[Seen], state: Sequence[RoomEvent], ask: Ask
-) -> Sequence[RoomEvent] | None:
-    """The senders' membership events that are in neither timeline nor state; None when one is not in memory."""
-    senders = senders_of(events)
-    told = {held.event.state_key for held in state if held.event.type == MEMBER}
-    first = {} if ask.state_after else first_by_key(events)
+def _find_members(room: Room, view: View, ask: Ask) -> Sequence[RoomEvent] | None:
+    """The membership events of senders and heroes that are in neither timeline nor state; None when one is not in
+    memory.
+    """
+    told = {held.event.state_key for held in view.state if held.event.type == MEMBER}
+    first = {} if ask.state_after else first_by_key(view.events)
     members = []
-    for sender in senders - told:
-        in_timeline = first.get((MEMBER, sender))
+    for person in (senders_of(view.events) | company_of(view)) - told:
+        in_timeline = first.get((MEMBER, person))
         if in_timeline is None:
-            held = room.shown.state.get((MEMBER, sender))
+            held = room.shown.state.get((MEMBER, person))
             if held is not None and ask.filter.state.passes(held.event):
                 members.append(held)
-        elif any(seen.held.event.sender == sender and seen.held.stream < in_timeline.stream for seen in events):
+        elif any(seen.held.event.sender == person and seen.held.stream < in_timeline.stream for seen in view.events):
             return None
     return members
 

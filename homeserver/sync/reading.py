@@ -165,6 +165,7 @@ def _ask_left(ask: Ask, stays: Sequence[Stay]) -> Ask:
         since=None,
         upto=stays[0].stream,
         whole=True,
+        left=True,
         state_after=ask.state_after,
         ignored=ask.ignored,
     )

@@ -16,6 +16,7 @@ from homeserver.sync.views import (
     Ask,
     View,
     changed_state,
+    company_of,
     concerns_summary,
     first_by_key,
     heroes_of,
@@ -47,7 +48,6 @@ def view_left(txn: Txn, room: RoomRecord, ask: Ask, stays: Sequence[Stay]) -> Vi
     view = View()
     if departure is not None:
         view = view_stored(txn, room, ask)
-        view.counted = None
         if ENCRYPTION in load_state_at(txn, room, ask.upto, members=()):
             state = load_state_at(txn, room, ask.upto)
             view.lost = [UserID(key[1]) for key in state if key[0] == MEMBER and key[1] != ask.user_id]
@@ -102,8 +102,8 @@ def _after_gap(wanted: Sequence[RoomEvent], visible: Sequence[Seen]) -> list[See
 
 
 def _view_whole(txn: Txn, room: RoomRecord, ask: Ask, view: View) -> View:
-    counted = count_members(txn, room.nid, HEROES + 1)
-    heroes = heroes_of(counted, ask.user_id)
+    counted = None if ask.left else count_members(txn, room.nid, HEROES + 1)
+    heroes = [] if counted is None else heroes_of(counted, ask.user_id)
     wanted = {ask.user_id, *heroes, *senders_of(view.events)} if ask.filter.lazy else None
     state = load_state_at(txn, room, ask.upto, members=wanted)
     named = is_named(state)
@@ -119,22 +119,22 @@ def _view_whole(txn: Txn, room: RoomRecord, ask: Ask, view: View) -> View:
 def _view_changes(txn: Txn, room: RoomRecord, ask: Ask, view: View) -> View:
     rows = load_state_changes(txn, room.nid, ask.since or 0, ask.upto)
     view.state = _load_passing(txn, room, ask, changed_state(rows, view.events, ask))
-    if ask.filter.lazy:
-        view.members = _load_members(txn, room, ask, view)
-    if any(concerns_summary(row.key) for row in rows):
+    if not ask.left and any(concerns_summary(row.key) for row in rows):
         view.counted = count_members(txn, room.nid, HEROES + 1)
         view.named = is_named(load_state_at(txn, room, ask.upto, members=()))
+    if ask.filter.lazy:
+        view.members = _load_members(txn, room, ask, view)
     _add_company(txn, room, ask, view, {row.key for row in rows})
     return view
 
 
 def _load_members(txn: Txn, room: RoomRecord, ask: Ask, view: View) -> list[RoomEvent]:
-    """The senders' membership events that are not among the changes of the state."""
+    """The membership events of senders and heroes that are not among the changes of the state."""
     told = {held.event.state_key for held in view.state if held.event.type == MEMBER}
-    senders = {sender for sender in senders_of(view.events) if sender not in told}
-    if not senders:
+    people = {person for person in senders_of(view.events) | company_of(view) if person not in told}
+    if not people:
         return []
-    state = load_state_at(txn, room, ask.upto, members=senders)
+    state = load_state_at(txn, room, ask.upto, members=people)
     members = {key: held for key, held in state.items() if key[0] == MEMBER}
     if ask.state_after:
         return [held for held in members.values() if ask.filter.state.passes(held.event)]

@@ -29,8 +29,8 @@ class Ask:
     """What is wanted of a room: the events above `since` (None: the last ones) and not above `upto`.
 
     The state is all of it where `whole`, else what changed since; with `state_after` at the end of the events instead
-    of their start. `again` says that the person has come (back) to the room since. Messages of `ignored` people are
-    left out.
+    of their start. `again` says that the person has come (back) to the room since, `left` that they are there no more.
+    Messages of `ignored` people are left out.
     """
 
     room_id: RoomID
@@ -41,6 +41,7 @@ class Ask:
     whole: bool
     state_after: bool = False
     again: bool = False
+    left: bool = False
     ignored: frozenset[str] = frozenset()
 
 
@@ -151,6 +152,13 @@ def heroes_of(counted: Counted, user_id: UserID) -> list[UserID]:
     """
     present = [other for other in counted.first if other != user_id]
     return (present or [other for other in counted.gone if other != user_id])[:HEROES]
+
+
+def company_of(view: View) -> set[UserID]:
+    """Those by whom anybody may have to call the room of a view."""
+    if view.counted is None or view.named:
+        return set()
+    return {*view.counted.first, *view.counted.gone}
 
 
 def is_named(state: Mapping[StateKey, RoomEvent]) -> bool:
