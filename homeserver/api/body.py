@@ -56,6 +56,8 @@ def body_decoder(kind: Any) -> Callable[[bytes], Any]:
     def decode_body(raw: bytes) -> Any:
         check_depth(raw)
         try:
+            if not raw.isascii():
+                raw.decode()  # the decoder looks at no string that it has no use for
             return decode(raw)
         except msgspec.ValidationError as fault:
             raise MatrixError(400, "M_BAD_JSON", str(fault)) from None
