@@ -9,7 +9,7 @@ from typing import Final
 from federation.ids import DeviceID, UserID
 from homeserver.policy import NotFound
 from homeserver.storage import devices
-from homeserver.storage.database import Database
+from homeserver.storage.database import Database, Txn
 from homeserver.storage.devices import Device
 
 LONGEST_NAME: Final = 255
@@ -51,8 +51,8 @@ class Devices:
         """
         if name is None:
             await self.see(user_id, device_id)
-        elif not await self._database.write(devices.set_display_name, user_id, device_id, name[:LONGEST_NAME]):
-            raise NotFound("There is no such device")
+        else:
+            await self._database.write(_rename, user_id, device_id, name[:LONGEST_NAME])
 
     async def remove(self, user_id: UserID, device_ids: Sequence[DeviceID]) -> None:
         """End devices with their sessions, waiting messages and keys; those that are not there are gone already.
@@ -60,3 +60,9 @@ class Devices:
         Spec: client-server-api#post_matrixclientv3delete_devices
         """
         await self._database.write(devices.remove_devices, user_id, device_ids)
+
+
+def _rename(txn: Txn, user_id: UserID, device_id: DeviceID, name: str) -> None:
+    """The unit of a renaming: what raises is not committed."""
+    if not devices.set_display_name(txn, user_id, device_id, name):
+        raise NotFound("There is no such device")
