@@ -5,6 +5,7 @@ the routes by resource, and the server that answers them. Nothing else makes the
 of the others than it uses.
 """
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from twisted.internet.interfaces import IListeningPort
 
 from config.settings import Resource, Settings
 from federation.ids import ServerName, parse_server_name
+from homeserver import VERSION
 from homeserver.accounts.accounts import Accounts
 from homeserver.accounts.commands import Clerk
 from homeserver.accounts.data import ClientConfig, Filters
@@ -93,6 +95,8 @@ from homeserver.storage.database import Change, Database, open_database
 from homeserver.streams import Streams
 from homeserver.sync.answers import Sources
 from homeserver.sync.sync import Sync
+
+_log = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 7.0
 """How long a stop waits for what is being answered; a supervisor kills after ten."""
@@ -415,11 +419,14 @@ class Server:
         self._control = open_control(self.core.world.settings.data_dir, run, self._reactor)
         self.people.last_seen.start()
         await self.prepare()
+        ports = ", ".join(f"{port.getHost().host}:{port.getHost().port}" for door in self.doors for port in door.ports)
+        _log.info("parta %s serves %s on %s", VERSION, self.core.world.server_name, ports)
 
     async def stop(self) -> None:
         """Accept nobody any more, answer who waits, finish what is being done, write it all down."""
         if self._control is not None:
             self._control.stopListening()
+        _log.info("stopping")
         await close_doors(self.doors, self._reactor, PATIENCE_S)
         self.core.streams.close()
         self.told.typing.close()

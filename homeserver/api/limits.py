@@ -8,7 +8,7 @@ Spec: client-server-api#rate-limiting
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv6Address
 from typing import Final
 
 from homeserver.api.errors import RateLimited
@@ -50,11 +50,9 @@ def address_key(ip: str) -> str:
     if ":" not in ip:
         return ip
     try:
-        address = ip_address(ip.partition("%")[0])
+        address = IPv6Address(ip.partition("%")[0])
     except ValueError:
         return ip
-    if isinstance(address, IPv4Address):
-        return str(address)
     return str(address.ipv4_mapped) if address.ipv4_mapped else f"{int(address) >> 64:x}"
 
 

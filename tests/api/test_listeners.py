@@ -73,6 +73,7 @@ class Listening(TestCase):
             metrics=Metrics(),
         )
         routes = [
+            Route(method="GET", path="/large", handle=self.large, auth="none"),
             Route(method="GET", path="/quick", handle=self.quick, auth="none"),
             Route(method="GET", path="/poll", handle=self.poll, auth="none"),
             Route(method="GET", path="/work", handle=self.do_work, auth="none"),
@@ -87,6 +88,9 @@ class Listening(TestCase):
 
     async def quick(self, call: Call) -> Reply:
         return {"ip": call.ip}
+
+    async def large(self, call: Call) -> Reply:
+        return b'"' + b"x" * 20_000_000 + b'"'
 
     async def poll(self, call: Call) -> Reply:
         await call.gone
@@ -115,6 +119,13 @@ class Listening(TestCase):
         open_doors([door], self.reactor)
         answer = await self.get(door, b"quick")
         assert answer.endswith(b'{"ip":"127.0.0.1"}')
+
+    async def test_a_large_answer_arrives_whole(self) -> None:
+        door = self.door()
+        open_doors([door], self.reactor)
+        head, _, body = (await self.get(door, b"large")).partition(b"\r\n\r\n")
+        assert b"Content-Length: 20000002" in head
+        assert body == b'"' + b"x" * 20_000_000 + b'"'
 
     async def test_a_listener_may_be_bound_to_several_addresses(self) -> None:
         door = self.door(bind=("127.0.0.1", "127.0.0.2"))
