@@ -419,8 +419,8 @@ class Server:
         self._control = open_control(self.core.world.settings.data_dir, run, self._reactor)
         self.people.last_seen.start()
         await self.prepare()
-        ports = ", ".join(f"{port.getHost().host}:{port.getHost().port}" for door in self.doors for port in door.ports)
-        _log.info("parta %s serves %s on %s", VERSION, self.core.world.server_name, ports)
+        places = ", ".join(place for door in self.doors for place in door.places())
+        _log.info("parta %s serves %s on %s", VERSION, self.core.world.server_name, places)
 
     async def stop(self) -> None:
         """Accept nobody any more, answer who waits, finish what is being done, write it all down."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
@@ -25,6 +26,11 @@ class Door:
     listener: Listener
     factory: EdgeFactory
     ports: list[IListeningPort] = field(default_factory=list)
+
+    def places(self) -> list[str]:
+        """Where it is open: addresses with ports."""
+        hosts: list[Any] = [port.getHost() for port in self.ports]
+        return [f"{host.host}:{host.port}" for host in hosts]
 
     def shut(self) -> None:
         """Accept nobody any more."""
