@@ -1,7 +1,7 @@
 """What the server says of itself: one stream of lines, for a person (text) or a machine (JSON).
 
-Modules log with ``logging.getLogger(__name__)``. Each line carries the id of the request it was written for, from a
-context variable that follows the request through awaits and into database threads.
+Modules log with ``logging.getLogger(__name__)``, or with Twisted's ``Logger()``. Each line carries the id of the
+request it was written for, from a context variable that follows the request through awaits and into database threads.
 """
 
 import logging
@@ -9,9 +9,11 @@ import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import msgspec
+from twisted.logger import ILogObserver, formatEvent, globalLogBeginner
+from zope.interface import provider
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 """The id of the request that is being served, "-" outside of any."""
@@ -47,12 +49,19 @@ def _instant(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def start_logging(level: str, form: Literal["text", "json"], out: TextIO = sys.stderr) -> None:
-    """Send every logger's lines of that level and above to `out`, Twisted's own included."""
-    from twisted.logger import STDLibLogObserver, globalLogBeginner
+@provider(ILogObserver)
+def _take_over(event: dict[str, Any]) -> None:
+    """Log what Twisted's logger was told, under the name of the module that said it."""
+    failure = event.get("log_failure")
+    trace = None if failure is None else (failure.type, failure.value, failure.getTracebackObject())
+    level = logging.getLevelNamesMapping().get(event["log_level"].name.upper(), logging.WARNING)
+    logging.getLogger(event["log_namespace"]).log(level, "%s", formatEvent(event), exc_info=trace)
 
+
+def start_logging(level: str, form: Literal["text", "json"], out: TextIO = sys.stderr) -> None:
+    """Send every logger's lines of that level and above to `out`, those of Twisted's logger included."""
     lines = logging.StreamHandler(out)
     lines.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[lines], force=True)
     logging.getLogger("twisted").setLevel(max(logging.WARNING, logging.getLogger().level))
-    globalLogBeginner.beginLoggingTo([STDLibLogObserver()], redirectStandardIO=False)
+    globalLogBeginner.beginLoggingTo([_take_over], redirectStandardIO=False)

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from homeserver.logs import request_id, start_logging
 
@@ -29,6 +31,24 @@ def test_a_line_for_a_person_has_time_level_request_and_place() -> None:
     time, rest = out.getvalue().split(" ", 1)
     assert time.endswith("Z")
     assert rest == "warning 1f homeserver.rooms room !a is slow\n"
+
+
+def test_what_twisted_logs_goes_the_same_way() -> None:
+    out = io.StringIO()
+    start_logging("info", "text", out)
+    log = Logger("homeserver.storage")
+    log.info("opened {name}", name="parta.db")
+    log.debug("not shown")
+    log.failure("broke {name}", Failure(ValueError("why")), name="down")
+    log.critical("gone")
+    Logger("twisted.web").info("chatter")
+    text = out.getvalue()
+    assert "info - homeserver.storage opened parta.db\n" in text
+    assert "critical - homeserver.storage broke down\n" in text
+    assert "ValueError: why" in text
+    assert "critical - homeserver.storage gone\n" in text
+    assert "not shown" not in text
+    assert "chatter" not in text
 
 
 def test_a_line_for_a_machine_is_an_object_with_the_trace_in_it() -> None:
