@@ -251,11 +251,11 @@ def build_power_levels(plan: Plan) -> Mapping[str, object]:
         **plan.wanted.power_level_content_override,
     }
     if supreme:
-        _lift_tombstone(content)
+        lift_tombstone(content)
     return content
 
 
-def _lift_tombstone(content: dict[str, Any]) -> None:
+def lift_tombstone(content: dict[str, Any]) -> None:
     """From version 12 on the tombstone's level is said, and above that of other state."""
     events, default = content["events"], content["state_default"]
     if isinstance(events, dict) and "m.room.tombstone" not in events and type(default) is int:

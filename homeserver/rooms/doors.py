@@ -14,6 +14,7 @@ from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.send import Sending
 from homeserver.rooms.state import Settings, States
 from homeserver.rooms.transactions import Transactions
+from homeserver.rooms.upgrade import Upgrades
 from homeserver.rooms.view import Views
 from homeserver.storage.database import Database
 
@@ -34,6 +35,7 @@ class Doors:
     aliases: Aliases
     directory: Directory
     people: People
+    upgrades: Upgrades
 
 
 def build_doors(
@@ -57,4 +59,5 @@ def build_doors(
         aliases=aliases,
         directory=Directory(rooms, database, policy),
         people=People(rooms, database, find_profile),
+        upgrades=Upgrades(rooms, policy, find_profile),
     )

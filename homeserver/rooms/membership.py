@@ -14,6 +14,7 @@ import msgspec
 from federation.errors import Refused
 from federation.ids import EventID, RoomID, UserID, server_of
 from homeserver.policy import Act, Expel, Hidden, Invalid, Invite, Join, Knock, Leave, Policy, SetState
+from homeserver.rooms.predecessors import carrying
 from homeserver.rooms.restricted import RESTRICTED, find_authoriser, is_let_in, join_rule
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
@@ -179,8 +180,10 @@ class Memberships:
             await self._rooms.wait_for(room)
             return before.event_id
         draft = Draft(type="m.room.member", sender=wanted.by, content=content, state_key=wanted.person)
+        comes = wanted.membership == "join" and was != "join"
         try:
-            return (await self._rooms.append(room, draft)).event_id
+            ((held,),) = await self._rooms.commit([(room, [draft])], carrying(wanted.person, room) if comes else ())
+            return held.event_id
         except Refused:
             if was in _OUTSIDE and wanted.by == wanted.person:
                 raise Hidden from None

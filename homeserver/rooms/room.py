@@ -211,13 +211,16 @@ def place_event(seal: Seal, head: Head, held: RoomEvent) -> Pending:
     return Pending(held, after, group)
 
 
-def begin_room(seal: Seal, version: RoomVersion, draft: Draft, *, kind: str | None = None) -> tuple[Room, Pending]:
-    """A room that begins with the create event of a draft, and that event.
+def begin_room(
+    seal: Seal, version: RoomVersion, draft: Draft, *, kind: str | None = None, room_id: RoomID | None = None
+) -> tuple[Room, Pending]:
+    """A room that begins with the create event of a draft, and that event; `room_id` None gives it a new one.
 
     Raises: Refused; EventTooLarge; Invalid.
     Spec: rooms/v12#event-format
     """
-    room_id = None if version.room_id_is_create_hash else RoomID(f"!{seal.make_opaque()}:{seal.server}")
+    if room_id is None and not version.room_id_is_create_hash:
+        room_id = seal.make_room_id()
     event = seal.make(version, draft, Place(room_id=room_id, before=(), auth=(), depth=1))
     check_auth(event, lambda key: None)
     record = RoomRecord(

@@ -5,14 +5,15 @@ unit of work.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Final, TypeAlias
+from functools import partial
+from typing import Final, Protocol, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from federation.ids import RoomID
+from federation.ids import EventID, RoomID
 from federation.versions import RoomVersion
 from homeserver.rooms.listing import build_listing
 from homeserver.rooms.room import MOST_RECENT, Room, begin_room, revive_room
@@ -25,6 +26,24 @@ from homeserver.storage.rooms import find_room
 from homeserver.storage.state import load_present
 
 Changes: TypeAlias = Sequence[tuple[Room, Sequence[Draft]]]
+
+
+class Succession(Protocol):
+    """How a new room takes the place of another."""
+
+    @property
+    def version(self) -> RoomVersion:
+        """The new room's version."""
+
+    def begin(self, old: Room, tombstone: EventID | None, /) -> Iterable[Draft]:
+        """The events of the new room, the create event first."""
+
+    def end(self, old: Room, new_id: RoomID, /) -> Iterable[Draft]:
+        """The last events of the old room, the tombstone first."""
+
+    def also(self, old: Room, new: Room, *, listed: bool) -> Sequence[Work]:
+        """What else is written; `listed`: the directory lists the room."""
+
 
 CAPACITY: Final = 50_000
 """How many events of state and of recent history all live rooms may hold together, about 4 kilobytes each."""
@@ -118,17 +137,67 @@ class Rooms:
 
         Raises: as `commit`.
         """
+        room, addition = self._begin(version, drafts, kind=kind, published=published)
+        await self._write([(room, addition)], also(room))
+        self._keep(room)
+        return room
+
+    async def replace(self, old: Room, succession: Succession) -> Room:
+        """A new room that takes the place of another, both changed in one unit of work.
+
+        Raises: as `commit`.
+        """
+        for _ in range(_TRIES):
+            listed = old.published
+            try:
+                added = self._succeed(old, succession)
+                (new, _) = added[0]
+                await self._write(added, succession.also(old, new, listed=listed))
+            except RoomDropped:
+                old = await self._load_again(old)
+            else:
+                self._keep(new)
+                return new
+        raise StorageUnavailable("storage unavailable: the room could not be written")
+
+    def _succeed(self, old: Room, succession: Succession) -> list[tuple[Room, Addition]]:
+        """The new room and the old one with what is added to each; where IDs are not hashes, the end comes first."""
+        version, kind, listed = succession.version, old.record.kind, old.published
+        begin = partial(self._begin, version, kind=kind, published=listed)
+        if version.room_id_is_create_hash:
+            new, beginning = begin(list(succession.begin(old, None)))
+            ending = old.add(self.seal, list(succession.end(old, new.room_id)))
+        else:
+            room_id = self.seal.make_room_id()
+            ending = old.add(self.seal, list(succession.end(old, room_id)))
+            try:
+                tombstone = ending.pendings[0].held.event_id
+                new, beginning = begin(list(succession.begin(old, tombstone)), room_id=room_id)
+            except BaseException:
+                old.take_back(ending)
+                raise
+        old.published = False
+        return [(new, beginning), (old, ending)]
+
+    def _begin(
+        self,
+        version: RoomVersion,
+        drafts: Sequence[Draft],
+        *,
+        kind: str | None,
+        published: bool,
+        room_id: RoomID | None = None,
+    ) -> tuple[Room, Addition]:
         # where the create event's hash names the room, two that are equal but for their time must not have the same
         self._last_created_ms = max(self._last_created_ms + 1, self.seal.now_ms())
-        room, first = begin_room(self.seal, version, replace(drafts[0], at_ms=self._last_created_ms), kind=kind)
+        first_draft = replace(drafts[0], at_ms=self._last_created_ms)
+        room, first = begin_room(self.seal, version, first_draft, kind=kind, room_id=room_id)
         addition = room.add(self.seal, drafts[1:])
         addition.pendings = [first, *addition.pendings]
         addition.record = room.record
         room.published = published
         self._renew_listing(room, addition)
-        await self._write([(room, addition)], also(room))
-        self._keep(room)
-        return room
+        return room, addition
 
     # writing
 

@@ -83,6 +83,10 @@ class Seal:
         """A name that nobody can guess."""
         return urlsafe_b64encode(self.token_bytes(size)).decode()
 
+    def make_room_id(self) -> RoomID:
+        """The ID of a new room, of a version in which that is a name."""
+        return RoomID(f"!{self.make_opaque()}:{self.server}")
+
     def _with_hashes(self, version: RoomVersion, fields: EventFields, place: Place) -> EventFields:
         """What only versions 1 and 2 want: a name of the event, and the hashes of those it refers to."""
         hashes = {held.event_id: reference_hash(version, held.event.pdu()) for held in (*place.before, *place.auth)}

@@ -49,6 +49,13 @@ def set_account_data(txn: Txn, user_id: UserID, kind: str, content: bytes, room_
     txn.tell(UserDataChanged(position=position, user_id=user_id, kind="account_data", room_id=room_id))
 
 
+def copy_account_data(txn: Txn, user_id: UserID, kind: str, source: RoomID, target: RoomID) -> None:
+    """Give a room what another has of that type, unless it has some of its own."""
+    content = find_account_data(txn, user_id, kind, source)
+    if content is not None and find_account_data(txn, user_id, kind, target) is None:
+        set_account_data(txn, user_id, kind, content, target)
+
+
 def remove_account_data(txn: Txn, user_id: UserID) -> None:
     """Forget everything a person's clients kept here."""
     txn.run("DELETE FROM account_data WHERE user_id = ?", (user_id,))

@@ -57,6 +57,11 @@ def remove_alias(txn: Txn, alias: RoomAlias) -> bool:
     return txn.run("DELETE FROM aliases WHERE alias = ?", (alias,)) == 1
 
 
+def move_aliases(txn: Txn, from_nid: int, to_nid: int) -> None:
+    """Let all aliases of a room lead to another."""
+    txn.run("UPDATE aliases SET room_nid = ? WHERE room_nid = ?", (to_nid, from_nid))
+
+
 def find_alias(txn: Txn, alias: str) -> Alias | None:
     """Where an alias leads."""
     row = txn.one(

@@ -3,7 +3,11 @@
 Spec: client-server-api#push-rules
 """
 
-from federation.ids import UserID
+from typing import Any
+
+import msgspec
+
+from federation.ids import RoomID, UserID
 from homeserver.storage.changes import UserDataChanged
 from homeserver.storage.database import Txn
 
@@ -29,3 +33,13 @@ def set_push_rules(txn: Txn, user_id: UserID, edits: bytes) -> None:
         (user_id, position, edits),
     )
     txn.tell(UserDataChanged(position=position, user_id=user_id, kind="push_rules"))
+
+
+def copy_room_rule(txn: Txn, user_id: UserID, source: RoomID, target: RoomID) -> None:
+    """Give a room the rule of kind ``room`` that a person made for another, unless it has one."""
+    stored = find_push_rules(txn, user_id)
+    edits: dict[str, Any] = {} if stored is None else msgspec.json.decode(stored)
+    rules = {rule["rule_id"]: rule for rule in edits.get("rules", {}).get("room", ())}
+    if source in rules and target not in rules:
+        edits["rules"]["room"].append({**rules[source], "rule_id": target})
+        set_push_rules(txn, user_id, msgspec.json.encode(edits))

@@ -38,7 +38,6 @@ NOT_YET = {
     f"{V1}/rooms/{{}}/timestamp_to_event",
     f"{V3}/events",
     f"{V3}/rooms/{{}}/initialSync",
-    f"{V3}/rooms/{{}}/upgrade",
     f"{V3}/search",
     "/.well-known/matrix/policy_server",
     "/.well-known/matrix/support",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from homeserver.api.client import aliases, create, directory, history, membership, send, state
+from homeserver.api.client import aliases, create, directory, history, membership, send, state, upgrade
 from homeserver.api.route import Route
 from homeserver.rooms.doors import Doors
 
@@ -17,4 +17,5 @@ def routes(doors: Doors, now_ms: Callable[[], int], server_name: str) -> tuple[R
         *history.routes(doors.history, doors.members, now_ms),
         *aliases.routes(doors.aliases),
         *directory.routes(doors.directory, server_name),
+        *upgrade.routes(doors.upgrades),
     )
