@@ -36,12 +36,8 @@ def encode_timeline(view: View, asker: Asker, wanted: Filter) -> bytes:
     `prev_batch` stands for the end of what the room had before the first event.
     """
     events = b",".join([encode_seen(seen, asker, wanted) for seen in view.events])
-    first = view.events[0].held.stream if view.events else 1
-    return b'{"events":[%b],"limited":%b,"prev_batch":"s%d"}' % (
-        events,
-        b"true" if view.limited else b"false",
-        max(first - 1, 0),
-    )
+    before = max(view.events[0].held.stream - 1, 0) if view.events else view.end
+    return b'{"events":[%b],"limited":%b,"prev_batch":"s%d"}' % (events, b"true" if view.limited else b"false", before)
 
 
 def encode_seen(seen: Seen, asker: Asker, wanted: Filter) -> bytes:

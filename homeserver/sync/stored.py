@@ -33,35 +33,40 @@ MOST_SCANNED: Final = 1000
 def view_stored(txn: Txn, room: RoomRecord, ask: Ask) -> View:
     """The view of a room for somebody who is in it."""
     events, limited = _choose(txn, room, ask)
-    if ask.whole:
-        return _view_whole(txn, room, ask, View(events=events, limited=limited or ask.again))
-    return _view_changes(txn, room, ask, View(events=events, limited=limited))
+    return _view_state(txn, room, ask, View(events=events, limited=limited or ask.again))
+
+
+def _view_state(txn: Txn, room: RoomRecord, ask: Ask, view: View) -> View:
+    return _view_whole(txn, room, ask, view) if ask.whole else _view_changes(txn, room, ask, view)
 
 
 def view_left(txn: Txn, room: RoomRecord, ask: Ask, stays: Sequence[Stay]) -> View:
     """The view of a room for somebody who is there no more, up to their leaving; `stays` are their own latest moves.
 
-    Of a room that they were never in, or not since, only the moves themselves.
+    Where they moved on after that, or were never in the room, the timeline is only the last move: what lies between
+    they may not see, and a timeline has no gaps.
     """
     departure = next((stay for stay in reversed(stays) if stay.was_joined and stay.membership != "join"), None)
-    rest = [stay for stay in stays if departure is None or stay.stream > departure.stream]
     view = View()
-    if departure is not None:
+    if departure is stays[-1]:
         view = view_stored(txn, room, ask)
-        if ENCRYPTION in load_state_at(txn, room, ask.upto, members=()):
-            state = load_state_at(txn, room, ask.upto)
-            view.lost = [UserID(key[1]) for key in state if key[0] == MEMBER and key[1] != ask.user_id]
-    return _add_moves(txn, room, ask, view, rest)
+    elif departure is not None:
+        view = _view_state(txn, room, ask, View())
+    if departure is not None and ENCRYPTION in load_state_at(txn, room, ask.upto, members=()):
+        state = load_state_at(txn, room, ask.upto)
+        view.lost = [UserID(key[1]) for key in state if key[0] == MEMBER and key[1] != ask.user_id]
+    return view if departure is stays[-1] else _add_move(txn, room, ask, view, stays[-1])
 
 
-def _add_moves(txn: Txn, room: RoomRecord, ask: Ask, view: View, stays: Sequence[Stay]) -> View:
-    """Show somebody the last of their own moves after they left, whatever else they may not see."""
-    if not stays or not ask.filter.timeline.has_room(ask.room_id):
-        return view
-    held = load_events(txn, room, [stays[-1].event_nid])[stays[-1].event_nid]
-    if ask.filter.timeline.passes(held.event):
-        view.events = [*view.events, Seen(held, stays[-1].membership, previous=False)]
-    if ask.state_after and ask.filter.state.passes(held.event):
+def _add_move(txn: Txn, room: RoomRecord, ask: Ask, view: View, stay: Stay) -> View:
+    """Show somebody the last of their own moves, whatever else they may not see."""
+    held = load_events(txn, room, [stay.event_nid])[stay.event_nid]
+    view.limited, view.end = True, stay.stream
+    if ask.filter.timeline.has_room(ask.room_id) and ask.filter.timeline.passes(held.event):
+        view.events = [Seen(held, stay.membership, previous=False)]
+    elif ask.filter.state.has_room(ask.room_id) and ask.filter.state.passes(held.event):
+        view.state = [*view.state, held]
+    if ask.state_after and view.events and ask.filter.state.passes(held.event):
         view.state = [*view.state, held]
     return view
 

@@ -47,7 +47,7 @@ class Ask:
 
 @dataclass(slots=True, kw_only=True)
 class View:
-    """What is shown of a room.
+    """What is shown of a room; `end` is the position of the timeline's end where it is limited and has no events.
 
     `state` is sent in any case, `members` (of senders, when members are lazily loaded) unless the client has them.
     `counted` is there when it may have changed, with `named` where the room has a name of its own. `met` and `lost` are
@@ -56,6 +56,7 @@ class View:
 
     events: Sequence[Seen] = ()
     limited: bool = False
+    end: int = 0
     state: Sequence[RoomEvent] = ()
     members: Sequence[RoomEvent] = ()
     counted: Counted | None = None
