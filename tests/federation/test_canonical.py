@@ -79,7 +79,7 @@ def test_what_is_encoded_is_decoded_to_the_same(value):
         {True: 1},
         b"bytes",
         {1, 2},
-        object(),
+        pytest.param(object(), id="object"),
         [[{"a": [1.5]}]],
     ],
     ids=repr,
