@@ -63,5 +63,6 @@ def start_logging(level: str, form: Literal["text", "json"], out: TextIO = sys.s
     lines = logging.StreamHandler(out)
     lines.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[lines], force=True)
-    logging.getLogger("twisted").setLevel(max(logging.WARNING, logging.getLogger().level))
+    for library in ("twisted", "log_legacy"):
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
     globalLogBeginner.beginLoggingTo([_take_over], redirectStandardIO=False)
