@@ -10,9 +10,8 @@ from typing import Final, NamedTuple
 from federation.ids import ServerName, UserID
 from homeserver.policy import Conflict
 from homeserver.schools.deeds import Pen
-from homeserver.schools.enrolment import Grants
 from homeserver.schools.gate import service_account
-from homeserver.schools.school import School, changes_between, display_names
+from homeserver.schools.school import School, changes_between, display_name, touched_by
 from homeserver.storage import devices, profiles
 from homeserver.storage.accounts import NewAccount, append_account
 from homeserver.storage.changes import SchoolChanged
@@ -79,14 +78,6 @@ class Deed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """A school and what counts in it at some time."""
-
-    school: School
-    grants: Grants
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """A deed as it is written: records, accounts to open, names to show, sessions to end, what to forget."""
 
@@ -119,15 +110,11 @@ class Step:
         txn.tell(replace(self.changed, position=txn.position()))
 
 
-def build_step(before: Moment | None, after: Moment, deed: Deed, pen: Pen) -> Step:
+def build_step(before: School | None, after: School, deed: Deed, pen: Pen) -> Step:
     """What is to be written when a deed turns `before`, which is None for a new school, into `after`."""
-    school = after.school
-    ledger = changes_between(None if before is None else before.school, school)
-    known = {} if before is None else before.school.people
-    held = {} if before is None else before.grants
-    altered = {user_id for user_id in {*held, *after.grants} if held.get(user_id) != after.grants.get(user_id)}
-    staying = {role.user_id for role in school.current_roles()}
-    names = display_names(school) if ledger.people else {}
+    ledger = changes_between(before, after)
+    known = {} if before is None else before.people
+    left = {role.user_id for role in ledger.roles if role.ended_ms is not None}
     return Step(
         ledger=ledger,
         opened=[
@@ -135,11 +122,11 @@ def build_step(before: Moment | None, after: Moment, deed: Deed, pen: Pen) -> St
             for person in ledger.people
             if person.user_id not in known
         ],
-        names={person.user_id: names[person.user_id] for person in ledger.people},
-        gone=sorted({role.user_id for role in ledger.roles if role.ended_ms is not None} - staying),
+        names={person.user_id: display_name(after, person.user_id) for person in ledger.people},
+        gone=sorted(user_id for user_id in left if not after.roles_of(user_id)),
         entries=[
             AuditEntry(
-                org_id=school.org.org_id,
+                org_id=after.org.org_id,
                 at_ms=pen.now_ms,
                 done_by=pen.by,
                 deed=entry.deed,
@@ -151,7 +138,7 @@ def build_step(before: Moment | None, after: Moment, deed: Deed, pen: Pen) -> St
         appointment=deed.appointment,
         changed=SchoolChanged(
             position=0,
-            people=frozenset(altered | {role.user_id for role in ledger.roles}),
+            people=touched_by(ledger, after),
             rooms=frozenset(room.room_id for room in ledger.rooms),
         ),
     )

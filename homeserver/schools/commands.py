@@ -20,7 +20,7 @@ from homeserver.schools.office import Applicant, Asker, Document, Office, load_c
 from homeserver.schools.organisations import Application
 from homeserver.schools.rights import Role
 from homeserver.schools.roster.imports import Rosters, Wish
-from homeserver.schools.school import School, display_names
+from homeserver.schools.school import School, display_name
 from homeserver.schools.sheets import MOST, Sheets
 
 _EXAMPLES: Final = """examples:
@@ -168,7 +168,7 @@ async def _promote(bureau: Bureau, args: Namespace, say: Say) -> None:
 
 async def _people(bureau: Bureau, args: Namespace, say: Say) -> None:
     school = await _load(bureau, args.organisation)
-    for user_id, name in sorted(display_names(school).items(), key=lambda item: item[1]):
+    for name, user_id in sorted((display_name(school, user_id), user_id) for user_id in school.people):
         roles = [
             role.role
             + (f" {school.classes[role.class_id].title}" if role.class_id else "")

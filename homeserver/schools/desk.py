@@ -22,7 +22,7 @@ from federation.versions import ROOM_VERSIONS
 from homeserver.policy import NotFound
 from homeserver.rooms.rooms import Changes, Rooms
 from homeserver.rooms.seal import Draft
-from homeserver.schools.books import Deed, Entry, Moment, Step, World, build_step
+from homeserver.schools.books import Deed, Entry, Step, World, build_step
 from homeserver.schools.deeds import Pen, add_room
 from homeserver.schools.enrolment import (
     Registrar,
@@ -35,7 +35,7 @@ from homeserver.schools.enrolment import (
 )
 from homeserver.schools.facts import Facts
 from homeserver.schools.rooms import VERSION, Founder, RoomKey, build_beginning, find_parent, needed_rooms, room_keys
-from homeserver.schools.school import School, display_names, grants_in, place_of
+from homeserver.schools.school import Moment, School, changes_between, touched_by
 from homeserver.storage.accounts import NewAccount, append_account
 from homeserver.storage.changes import SchoolChanged
 from homeserver.storage.database import Database, Txn
@@ -83,7 +83,7 @@ class Desk:
         async with self._lock(org.org_id):
             school, pen = School.of(Ledger(org=org)), self.world.pen(by)
             deed = Deed(entries=[Entry("found", org.org_id, {"name": org.name})])
-            await self._write([], build_step(None, self._moment(school), deed, pen))
+            await self._write([], build_step(None, school, deed, pen))
             return await self._complete(school)
 
     async def perform(self, org_id: str, by: UserID, plan: Plan) -> School:
@@ -104,15 +104,14 @@ class Desk:
         """
         async with self._lock(org_id):
             school, pen = await self.load(org_id), self.world.pen(self.world.service)
-            before, after = self._moment(school), self._tidied(school, pen)
-            rolls = build_rolls(after.school, after.grants)
+            after = tidy_direct_rooms(Moment(school, pen.now_ms), None, pen)
+            rolls = build_rolls(Moment(after, pen.now_ms))
             if not thorough:
                 present = await self._database.read(load_people_in_rooms, org_id)
                 rolls = {r: roll for r, roll in rolls.items() if not self._agrees(roll, present.get(r, set()))}
-            step = build_step(before, after, Deed(), pen)
-            if rolls or after.school is not school:
-                await self._write(await self._changes(after.school, rolls), step)
-            return await self._complete(after.school)
+            if rolls or after is not school:
+                await self._write(await self._changes(after, rolls), build_step(school, after, Deed(), pen))
+            return await self._complete(after)
 
     async def settle_all(self) -> None:
         """Open the service account if it is not there, and settle every school: what a start begins with."""
@@ -143,25 +142,21 @@ class Desk:
     def _agrees(self, roll: Roll, present: Set[UserID]) -> bool:
         return roll.enrolled <= present <= roll.allowed | {self.world.service}
 
-    def _moment(self, school: School) -> Moment:
-        return Moment(school=school, grants=grants_in(school, self.world.now_ms()))
-
-    def _tidied(self, school: School, pen: Pen) -> Moment:
-        grants = grants_in(school, pen.now_ms)
-        return Moment(school=tidy_direct_rooms(school, grants, pen), grants=grants)
-
     async def _do(self, school: School, deed: Deed, pen: Pen) -> School:
         """Do a deed in one unit of work, with all that follows from it in the rooms that are there."""
-        before, after = self._moment(school), self._tidied(deed.change(school, pen), pen)
-        step = build_step(before, after, deed, pen)
-        old, new = (build_rolls(moment.school, moment.grants) for moment in (before, after))
+        after = deed.change(school, pen)
+        touched = touched_by(changes_between(school, after), after)
+        after = tidy_direct_rooms(Moment(after, pen.now_ms), touched, pen)
+        step = build_step(school, after, deed, pen)
+        about = step.changed.people
+        old, new = (build_rolls(Moment(value, pen.now_ms), about) for value in (school, after))
         differing = {
             room_id: roll
             for room_id, roll in new.items()
             if old.get(room_id) != roll or not roll.enrolled.isdisjoint(step.names)
         }
-        await self._write(await self._changes(after.school, differing), step)
-        return after.school
+        await self._write(await self._changes(after, differing), step)
+        return after
 
     async def _write(self, changes: Changes, step: Step) -> None:
         await self._rooms.commit(changes, [step.write])
@@ -174,7 +169,7 @@ class Desk:
         return [(room, list(build_drafts(roll, room.head.state, registrar))) for room, roll in loaded]
 
     def _registrar(self, school: School) -> Registrar:
-        return Registrar(service=self.world.service, server=self.world.server, names=display_names(school))
+        return Registrar(service=self.world.service, server=self.world.server, school=school)
 
     async def _complete(self, school: School) -> School:
         """Make the rooms that are missing, and show them in their spaces."""
@@ -186,7 +181,7 @@ class Desk:
     async def _open(self, school: School, wanted: WantedRoom) -> School:
         """Make a room with everybody in it who belongs there, then show it in its space."""
         key = wanted.key
-        grants, parent = self._moment(school).grants, find_parent(school, key)
+        parent = find_parent(school, key)
         record = SchoolRoom(
             room_id=RoomID(""),
             org_id=school.org.org_id,
@@ -200,7 +195,7 @@ class Desk:
         founder = Founder(service=self.world.service, server=self.world.server, nonce=self.world.new_id())
         drafts = [
             *build_beginning(key.kind, founder, parent),
-            *build_drafts(build_roll(school, place_of(record), grants), {}, self._registrar(school)),
+            *build_drafts(build_roll(Moment(school, record.created_ms), record), {}, self._registrar(school)),
             *wanted.extra,
         ]
         live = await self._rooms.create(
@@ -211,7 +206,7 @@ class Desk:
         )
         school = add_room(school, replace(record, room_id=live.room_id))
         if parent is not None:
-            roll = build_roll(school, place_of(school.rooms[parent]), grants)
+            roll = build_roll(Moment(school, record.created_ms), school.rooms[parent])
             await self._rooms.commit(await self._changes(school, {parent: roll}))
         return school
 

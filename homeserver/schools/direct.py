@@ -16,7 +16,7 @@ from homeserver.schools.enrolment import find_supervisor
 from homeserver.schools.facts import Facts
 from homeserver.schools.rights import Contact, Grant, Kind, Role, find_contacts
 from homeserver.schools.rooms import RoomKey, room_keys
-from homeserver.schools.school import School, grants_in
+from homeserver.schools.school import Moment, School
 
 
 class DirectRooms:
@@ -42,7 +42,7 @@ class DirectRooms:
         kind = Kind.DIRECT_PUPIL if any(grant.role is Role.PUPIL for grant in (*mine, *theirs)) else Kind.DIRECT
         supervisor = None
         if Contact.WRITE not in find_contacts(owner, mine, peer, theirs):
-            supervisor = find_supervisor(grants_in(school, self._desk.world.now_ms()), owner, peer)
+            supervisor = find_supervisor(Moment(school, self._desk.world.now_ms()), owner, peer)
             if supervisor is None:
                 raise Hidden
         key = _existing(school, owner, peer) or RoomKey(kind, owner=owner, peer=peer)

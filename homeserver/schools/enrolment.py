@@ -6,7 +6,7 @@ from the school alone; whatever is otherwise in the room is put right, whoever c
 School: rows 17, 25, 28
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -22,7 +22,6 @@ from homeserver.schools.rights import (
     STATE_ACTIONS,
     Action,
     Contact,
-    Grant,
     Kind,
     Place,
     Role,
@@ -32,18 +31,24 @@ from homeserver.schools.rights import (
     may,
 )
 from homeserver.schools.rooms import children_of, room_name
-from homeserver.schools.school import School, place_of
+from homeserver.schools.school import Moment, School, display_name, place_of
 from homeserver.storage.events import RoomEvent
+from homeserver.storage.schools.rooms import SchoolRoom
 
-Grants: TypeAlias = Mapping[UserID, tuple[Grant, ...]]
 State: TypeAlias = Mapping[StateKey, RoomEvent]
+
+_NOBODY: Final[frozenset[UserID]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roll:
-    """What a room should be: who is put into it, who may be there (them included), powers, its name and children."""
+    """What a room should be: who is put into it, who may be there (them included), powers, its name and children.
+
+    It says so of the people it is `about`; with None of everybody.
+    """
 
     kind: Kind
+    about: frozenset[UserID] | None
     name: str
     children: frozenset[RoomID]
     enrolled: frozenset[UserID]
@@ -51,50 +56,59 @@ class Roll:
     powers: Mapping[UserID, int]
 
 
-def build_rolls(school: School, grants: Grants) -> dict[RoomID, Roll]:
-    """The rolls of all rooms of a school; that of a closed room is empty."""
+def build_rolls(moment: Moment, about: frozenset[UserID] | None = None) -> dict[RoomID, Roll]:
+    """The rolls of all rooms of a school; that of a closed room is of everybody, and empty."""
+    school = moment.school
+    people = {role.user_id for role in school.current_roles()} if about is None else about
+    everybody, administrators = set(), set()
     by_class: dict[str | None, set[UserID]] = {}
-    administrators = set()
-    for user_id, held in grants.items():
-        for grant in held:
+    for user_id in people:
+        for grant in moment.grants(user_id):
+            everybody.add(user_id)
             by_class.setdefault(grant.class_id, set()).add(user_id)
             if grant.role is Role.ADMINISTRATOR:
                 administrators.add(user_id)
     rolls = {}
     for room in school.rooms.values():
         place = place_of(room)
+        if room.closed_ms is not None:
+            rolls[room.room_id] = _build_roll(moment, place, _NOBODY, None)
+            continue
+        present: Set[UserID] = everybody
         if place.owners:
-            people = {*place.owners, *administrators}
-        else:
-            people = by_class.get(place.class_id, set()) | administrators if place.class_id else set(grants)
-        rolls[room.room_id] = _build_roll(school, place, people if room.closed_ms is None else set(), grants)
+            present = administrators | (place.owners if about is None else place.owners & about)
+        elif place.class_id:
+            present = by_class.get(place.class_id, _NOBODY) | administrators
+        rolls[room.room_id] = _build_roll(moment, place, present, about)
     return rolls
 
 
-def build_roll(school: School, place: Place, grants: Grants) -> Roll:
-    """The roll of a room that is yet to be."""
-    return _build_roll(school, place, place.owners | grants.keys(), grants)
+def build_roll(moment: Moment, room: SchoolRoom) -> Roll:
+    """The whole roll of one room."""
+    place = place_of(room)
+    return _build_roll(moment, place, place.owners | {role.user_id for role in moment.school.current_roles()}, None)
 
 
-def _build_roll(school: School, place: Place, people: Iterable[UserID], grants: Grants) -> Roll:
+def _build_roll(moment: Moment, place: Place, people: Set[UserID], about: frozenset[UserID] | None) -> Roll:
     kind = KINDS[place.kind]
     standings: dict[UserID, Standing] = {}
     for user_id in people:
-        standing = find_standing(user_id, grants.get(user_id, ()), place)
+        standing = find_standing(user_id, moment.grants(user_id), place)
         if may(standing, Action.ENTER, place.kind) and standing is not None:
             standings[user_id] = standing
     return Roll(
         kind=place.kind,
-        name=room_name(school, place.kind, place.class_id or ""),
-        children=children_of(school, place.kind, place.class_id or ""),
+        about=about,
+        name=room_name(moment.school, place.kind, place.class_id or ""),
+        children=children_of(moment.school, place.kind, place.class_id or ""),
         enrolled=frozenset(user for user, standing in standings.items() if standing in kind.enrolled),
         allowed=frozenset(standings),
         powers={user: kind.powers[standing] for user, standing in standings.items() if standing in kind.powers},
     )
 
 
-def build_power_levels(roll: Roll) -> dict[str, object]:
-    """The power levels of a room: who has which, and what needs which.
+def build_power_levels(roll: Roll, before: Mapping[str, object]) -> dict[str, object]:
+    """The power levels of a room: who has which, and what needs which. Whom the roll is not about keep what they had.
 
     Only the service account, as the room's creator, may invite, remove and change what the school has set.
 
@@ -106,8 +120,11 @@ def build_power_levels(roll: Roll) -> dict[str, object]:
         for event_type, action in STATE_ACTIONS.items()
         if (standings := [s for s, actions in kind.rights.items() if action in actions])
     }
+    had = before.get("users")
+    kept = had if roll.about is not None and isinstance(had, Mapping) else {}
+    users = {user: power for user, power in kept.items() if user not in (roll.about or ())} | {**roll.powers}
     return {
-        "users": dict(sorted(roll.powers.items())),
+        "users": dict(sorted(users.items())),
         "users_default": 0,
         "events_default": kind.posting,
         "state_default": NOBODY,
@@ -122,11 +139,11 @@ def build_power_levels(roll: Roll) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registrar:
-    """In whose name rooms are put right: the service account, our server, and what people are called."""
+    """In whose name rooms are put right: the service account and our server; and whose names are shown in them."""
 
     service: UserID
     server: ServerName
-    names: Mapping[UserID, str]
+    school: School
 
 
 def build_drafts(roll: Roll, state: State, registrar: Registrar) -> Iterator[Draft]:
@@ -136,28 +153,36 @@ def build_drafts(roll: Roll, state: State, registrar: Registrar) -> Iterator[Dra
     left by their own hand a room that may be left.
     """
     yield from _state_drafts(roll, state, registrar)
-    members = {UserID(key[1]): held.event for key, held in state.items() if key[0] == "m.room.member"}
+    members = _find_members(roll, state)
     for user_id, event in members.items():
         stays = user_id == registrar.service or (user_id in roll.allowed and event.membership != "ban")
         if not stays and event.membership != "leave":
             yield _member(registrar.service, user_id, {"membership": "leave"})
     for user_id in sorted(roll.enrolled):
         member = members.get(user_id)
-        name = registrar.names[user_id]
         if member is None or member.membership != "join":
             if not _stays_away(user_id, member, roll.kind):
                 yield from build_admission(user_id, roll.kind, registrar)
-        elif member.content.get("displayname") != name:
+        elif member.content.get("displayname") != (name := display_name(registrar.school, user_id)):
             yield _member(user_id, user_id, {**member.content, "displayname": name})
 
 
+def _find_members(roll: Roll, state: State) -> dict[UserID, Event]:
+    """The membership events of those the roll is about."""
+    if roll.about is None:
+        return {UserID(key[1]): held.event for key, held in state.items() if key[0] == "m.room.member"}
+    found = {user_id: state.get(("m.room.member", user_id)) for user_id in roll.about}
+    return {user_id: held.event for user_id, held in found.items() if held is not None}
+
+
 def _state_drafts(roll: Roll, state: State, registrar: Registrar) -> Iterator[Draft]:
-    wanted: dict[StateKey, Mapping[str, object]] = {("m.room.power_levels", ""): build_power_levels(roll)}
+    levels = state.get(("m.room.power_levels", ""))
+    wanted: dict[StateKey, Mapping[str, object]] = {}
+    wanted["m.room.power_levels", ""] = build_power_levels(roll, levels.event.content if levels is not None else {})
     if roll.name:
         wanted["m.room.name", ""] = {"name": roll.name}
-    for key in state:
-        if key[0] == "m.space.child":
-            wanted[key] = {}
+    if KINDS[roll.kind].space:
+        wanted |= {key: {} for key in state if key[0] == "m.space.child"}
     for child in roll.children:
         wanted["m.space.child", child] = {"via": [registrar.server]}
     for (event_type, state_key), content in wanted.items():
@@ -176,7 +201,7 @@ def build_admission(user_id: UserID, kind: Kind, registrar: Registrar) -> Iterat
 
     Spec: client-server-api#restricted-rooms
     """
-    service, name = registrar.service, registrar.names[user_id]
+    service, name = registrar.service, display_name(registrar.school, user_id)
     content = {"membership": "join", "displayname": name}
     if KINDS[kind].join_rule == "restricted":
         content["join_authorised_via_users_server"] = service
@@ -192,32 +217,44 @@ def _member(sender: UserID, user_id: UserID, content: Mapping[str, object]) -> D
 _DIRECT: Final = frozenset({Kind.DIRECT, Kind.DIRECT_PUPIL})
 
 
-def tidy_direct_rooms(school: School, grants: Grants, pen: Pen) -> School:
+def tidy_direct_rooms(moment: Moment, about: frozenset[UserID] | None, pen: Pen) -> School:
     """Close the direct rooms of people who may no longer write to each other, and replace supervisors who have gone.
+
+    Only rooms of those it is `about` are looked at, with None all.
 
     School: row 49, decided 4
     """
+    school = moment.school
     for room in school.rooms.values():
         if room.kind not in _DIRECT or room.closed_ms is not None:
             continue
+        if about is not None and about.isdisjoint({room.owner, room.peer, room.supervisor}):
+            continue
+        supervisor = _find_present_supervisor(moment, room)
         owner, peer = UserID(room.owner), UserID(room.peer)
-        contacts = find_contacts(owner, grants.get(owner, ()), peer, grants.get(peer, ()))
-        supervisor = UserID(room.supervisor) if room.supervisor else None
-        if supervisor is not None and not _may_supervise(supervisor, grants):
-            supervisor = find_supervisor(grants, owner, peer)
-        supervised = Contact.WRITE in contacts or (Contact.WRITE_SUPERVISED in contacts and supervisor is not None)
-        if not supervised:
+        contacts = find_contacts(owner, moment.grants(owner), peer, moment.grants(peer))
+        supervised = Contact.WRITE_SUPERVISED in contacts and supervisor is not None
+        if Contact.WRITE not in contacts and not supervised:
             school = close_rooms(school, [room], pen)
         elif supervisor is not None and supervisor != room.supervisor:
             school = add_room(school, replace(room, supervisor=supervisor))
     return school
 
 
-def find_supervisor(grants: Grants, *pair: UserID) -> UserID | None:
+def _find_present_supervisor(moment: Moment, room: SchoolRoom) -> UserID | None:
+    if not room.supervisor:
+        return None
+    supervisor = UserID(room.supervisor)
+    if _may_supervise(moment, supervisor):
+        return supervisor
+    return find_supervisor(moment, UserID(room.owner), UserID(room.peer))
+
+
+def find_supervisor(moment: Moment, *pair: UserID) -> UserID | None:
     """Who sits in on a teacher's and a pupil's direct room: an administrator who is none of the two."""
-    able = (user_id for user_id in grants if user_id not in pair and _may_supervise(user_id, grants))
-    return min(able, default=None)
+    appointed = {role.user_id for role in moment.school.current_roles() if role.role == Role.ADMINISTRATOR}
+    return min((user for user in appointed if user not in pair and _may_supervise(moment, user)), default=None)
 
 
-def _may_supervise(user_id: UserID, grants: Grants) -> bool:
-    return any(grant.role is Role.ADMINISTRATOR for grant in grants.get(user_id, ()))
+def _may_supervise(moment: Moment, user_id: UserID) -> bool:
+    return any(grant.role is Role.ADMINISTRATOR for grant in moment.grants(user_id))

@@ -99,13 +99,12 @@ class School:
         return max(named, key=lambda entry: entry.year, default=None)
 
 
-def display_names(school: School) -> dict[UserID, str]:
-    """How the school shows its people: pupils without their patronymic. School: row 27"""
-    pupils = {role.user_id for role in school.current_roles() if role.role == Role.PUPIL}
-    return {
-        user_id: f"{person.family} {person.given}" if user_id in pupils else person.name
-        for user_id, person in school.people.items()
-    }
+def display_name(school: School, user_id: UserID) -> str:
+    """How the school shows a person: pupils without their patronymic. School: row 27"""
+    person = school.people[user_id]
+    if any(role.role == Role.PUPIL for role in school.roles_of(user_id)):
+        return f"{person.family} {person.given}"
+    return person.name
 
 
 def place_of(room: SchoolRoom) -> Place:
@@ -130,31 +129,46 @@ def build_grant(row: GrantRow) -> Grant:
     )
 
 
-def grants_in(school: School, now_ms: int) -> dict[UserID, tuple[Grant, ...]]:
-    """What counts for each person of a school at that moment; people for whom nothing does are left out.
+class Moment:
+    """A school at some time: what counts in it for whom, found when it is asked for.
 
-    The same as `storage.schools.people.load_grants` says of one person.
+    It agrees with `storage.schools.people.load_grants`, which says the same of one person from the tables.
     """
-    class_of = {role.user_id: role.class_id for role in school.current_roles() if role.role == Role.PUPIL}
-    found: dict[UserID, tuple[Grant, ...]] = {}
-    for role in school.current_roles():
-        if role.verified_until_ms is None or role.verified_until_ms <= now_ms:
-            continue
-        class_id = class_of.get(UserID(role.child_id)) if role.child_id else role.class_id
+
+    __slots__ = ("_grants", "now_ms", "school")
+
+    def __init__(self, school: School, now_ms: int) -> None:
+        self.school = school
+        self.now_ms = now_ms
+        self._grants: dict[UserID, tuple[Grant, ...]] = {}
+
+    def grants(self, user_id: UserID) -> tuple[Grant, ...]:
+        """What counts for that person in this school."""
+        found = self._grants.get(user_id)
+        if found is None:
+            rows = (self._row(role) for role in self.school.roles_of(user_id))
+            found = self._grants[user_id] = tuple(build_grant(row) for row in rows if row is not None)
+        return found
+
+    def _row(self, role: RoleRecord) -> GrantRow | None:
+        if role.verified_until_ms is None or role.verified_until_ms <= self.now_ms:
+            return None
+        class_id = self._class_of_pupil(UserID(role.child_id)) if role.child_id else role.class_id
         if class_id is None:
-            continue
-        school_class = school.classes.get(class_id)
-        row = GrantRow(
+            return None
+        school_class = self.school.classes.get(class_id)
+        return GrantRow(
             role=role.role,
             org_id=role.org_id,
             class_id=class_id,
             child_id=role.child_id,
             until_ms=role.verified_until_ms,
             grade=school_class.grade if school_class else 0,
-            pupil_chats_from=school.org.pupil_chats_from,
+            pupil_chats_from=self.school.org.pupil_chats_from,
         )
-        found[role.user_id] = (*found.get(role.user_id, ()), build_grant(row))
-    return found
+
+    def _class_of_pupil(self, child: UserID) -> str | None:
+        return next((role.class_id for role in self.school.roles_of(child) if role.role == Role.PUPIL), None)
 
 
 def changes_between(before: School | None, after: School) -> Ledger:
@@ -174,3 +188,22 @@ def changes_between(before: School | None, after: School) -> Ledger:
         roles=[r for r in after.roles.values() if before.roles.get(r.role_id) is not r],
         rooms=[r for r in after.rooms.values() if before.rooms.get(r.room_id) is not r],
     )
+
+
+def touched_by(changed: Ledger, after: School) -> frozenset[UserID]:
+    """Everybody for whom something else may count, or who is called otherwise, since those records changed.
+
+    With a pupil's class the parents' changes, with a class that of all who are in it.
+    """
+    classes = {entry.class_id for entry in changed.classes}
+    pupils = {r.user_id for r in changed.roles if r.role == Role.PUPIL}
+    people = {role.user_id for role in changed.roles} | {person.user_id for person in changed.people}
+    for room in changed.rooms:
+        people |= {UserID(person) for person in (room.owner, room.peer, room.supervisor) if person}
+    if classes:
+        of_class = [role for role in after.current_roles() if role.class_id in classes]
+        people |= {role.user_id for role in of_class}
+        pupils |= {role.user_id for role in of_class if role.role == Role.PUPIL}
+    if pupils:
+        people |= {role.user_id for role in after.current_roles() if role.child_id in pupils}
+    return frozenset(people)

@@ -16,7 +16,7 @@ from homeserver.schools.desk import Desk
 from homeserver.schools.facts import Facts
 from homeserver.schools.office import Asker, check_may_command
 from homeserver.schools.rights import Command, Role
-from homeserver.schools.school import School, display_names
+from homeserver.schools.school import School, display_name
 from homeserver.storage import devices
 from homeserver.storage.accounts import set_password
 from homeserver.storage.database import Database, Txn
@@ -57,9 +57,13 @@ class Sheets:
         school = await self._desk.load(org_id)
         for user_id in people:
             _check_theirs(school, asker, user_id)
-        names = display_names(school)
         sheets = [
-            Sheet(user_id=user_id, name=names[user_id], login=localpart_of(user_id), password=self.make_password())
+            Sheet(
+                user_id=user_id,
+                name=display_name(school, user_id),
+                login=localpart_of(user_id),
+                password=self.make_password(),
+            )
             for user_id in dict.fromkeys(people)
         ]
         hashes = {sheet.user_id: await self._passwords.hash(sheet.password) for sheet in sheets}

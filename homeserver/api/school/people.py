@@ -14,7 +14,7 @@ from homeserver.api.route import Call, Reply, Route
 from homeserver.api.school.organisations import ROOT, asker_of
 from homeserver.schools.office import Applicant, Asker, Document, Office, RoleWish
 from homeserver.schools.roster.imports import Rosters, Wish
-from homeserver.schools.school import School, display_names
+from homeserver.schools.school import School, display_name
 from homeserver.schools.sheets import MOST, Sheets
 from homeserver.storage.schools.people import RoleRecord
 
@@ -82,8 +82,7 @@ class _PeopleAPI:
             for user_id in sorted(school.people)
             if user_id > after and _is_wanted(school.roles_of(user_id), class_id, role)
         ][: _PAGE + 1]
-        names = display_names(school)
-        page: dict[str, object] = {"people": [_person(school, user_id, names) for user_id in found[:_PAGE]]}
+        page: dict[str, object] = {"people": [_person(school, user_id) for user_id in found[:_PAGE]]}
         if len(found) > _PAGE:
             page["next"] = found[_PAGE - 1]
         return page
@@ -146,10 +145,10 @@ def _is_wanted(roles: list[RoleRecord], class_id: str, role: str) -> bool:
     return any(class_id in {"", held.class_id} and role in {"", held.role} for held in roles)
 
 
-def _person(school: School, user_id: UserID, names: dict[UserID, str]) -> dict[str, object]:
+def _person(school: School, user_id: UserID) -> dict[str, object]:
     return {
         "user_id": user_id,
-        "name": names[user_id],
+        "name": display_name(school, user_id),
         "roster_key": school.people[user_id].roster_key,
         "roles": [
             {

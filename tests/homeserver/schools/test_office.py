@@ -15,7 +15,7 @@ from homeserver.schools.organisations import Application
 from homeserver.schools.rights import Kind, Role
 from homeserver.schools.rooms import RoomKey, room_keys
 from homeserver.schools.roster.imports import Rosters, Wish
-from homeserver.schools.school import School, grants_in
+from homeserver.schools.school import Moment, School
 from homeserver.storage.accounts import find_account
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.devices import append_device, load_devices
@@ -427,9 +427,9 @@ class Offices(TestCase):
         waiting = await self.story.take_in("pupil", class_title="5А", verified=False)
         await self.story.take_in("parent", child=waiting)
         school = await self.story.school()
-        grants = grants_in(school, self.region.clock())
+        moment = Moment(school, self.region.clock())
         for user_id in school.people:
-            assert set(await self.region.facts.grants(user_id)) == set(grants.get(user_id, ()))
+            assert set(await self.region.facts.grants(user_id)) == set(moment.grants(user_id))
 
     async def test_rooms_that_a_crash_left_out_are_made_at_the_next_start(self) -> None:
         school = await self.story.school()
