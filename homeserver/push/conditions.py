@@ -139,9 +139,6 @@ def _event_match(condition: Mapping[str, Any]) -> Condition | None:
         return body_matches(pattern)
     if pattern == ME:
         return lambda event, user, _setting: _find(event, path) == user
-    if path == ("type",) and "*" not in pattern and "?" not in pattern:
-        wanted = pattern.lower()
-        return lambda event, _user, _setting: event.type == pattern or event.type.lower() == wanted
     matches = compile_glob(pattern)
 
     def holds(event: Judged, _user: str, _setting: Setting) -> bool:

@@ -8,24 +8,25 @@ Spec: client-server-api#receiving-notifications, client-server-api#marking-notif
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from federation.auth import PowerLevels
 from federation.event import Event
 from federation.ids import RoomID, UserID
-from homeserver.push.conditions import Judged
+from homeserver.push.conditions import Judged, Setting
 from homeserver.push.rulebook import Rulebook
 from homeserver.push.rules import Outcome, RuleSet
-from homeserver.rooms.head import CREATE, POWER_LEVELS
+from homeserver.rooms.head import CREATE, POWER_LEVELS, Head
 from homeserver.rooms.room import Room
 from homeserver.storage.changes import EventAdded, ReceiptMoved
 from homeserver.storage.database import Change, Database, Txn
 from homeserver.storage.events import RoomEvent
 from homeserver.storage.receipts import load_reads
-from homeserver.storage.rooms import RoomRecord, find_room
-from homeserver.storage.sync import MEMBER, count_members, load_state_at
+from homeserver.storage.rooms import load_rooms
+from homeserver.storage.sync import MEMBER, load_state_at
 from homeserver.storage.threads import MAIN, find_thread, relation_of
-from homeserver.storage.unread import MOST_NEW, MOST_OLD, Arrival, Entry, find_arrival, load_entries
+from homeserver.storage.unread import MOST_NEW, MOST_OLD, Arrival, Entry, count_joined, load_arrivals, load_entries
 from homeserver.streams import Streams
 
 MOST_KNOWN: Final = 50_000
@@ -136,8 +137,10 @@ class Counts:
         moved: list[ReceiptMoved] = []
         self._loading.setdefault(user_id, []).append(moved)
         try:
-            upto = self._streams.position
-            loaded = await self._database.read(load_unread, user_id, room_ids, rules, upto)
+            live = [room for room_id in room_ids if (room := self._find_live(room_id)) is not None]
+            settings = {room.room_id: _LiveSetting(room.shown) for room in live}
+            reader = Reader(user_id=user_id, rules=rules, settings=settings, upto=self._streams.position)
+            loaded = await self._database.read(load_unread, reader, room_ids)
         finally:
             _take_out(self._loading, user_id, moved)
         for room_id, unread in loaded.items():
@@ -193,7 +196,7 @@ class Counts:
         """What the rules say; for those who share a set, and are meant by the event alike, evaluated once."""
         event = held.event
         if rules.personal:
-            return rules.evaluate(event, user_id, _LiveSetting(room))
+            return rules.evaluate(event, user_id, _LiveSetting(room.shown))
         judged = self._judged.get(held.nid)
         if judged is None or judged.event is not event:
             if len(self._judged) >= MOST_JUDGED:
@@ -202,7 +205,7 @@ class Counts:
         key = (rules, user_id in judged.mentioned, event.state_key == user_id)
         outcome = judged.outcomes.get(key)
         if outcome is None:
-            outcome = judged.outcomes[key] = rules.evaluate(event, user_id, _LiveSetting(room))
+            outcome = judged.outcomes[key] = rules.evaluate(event, user_id, _LiveSetting(room.shown))
         return outcome
 
 
@@ -233,36 +236,36 @@ def _strings(values: Iterable[Any]) -> Iterable[str]:
 
 
 class _LiveSetting:
-    """A live room, as rules ask of it."""
+    """A room in memory, as rules ask of it."""
 
-    __slots__ = ("_room",)
+    __slots__ = ("_head",)
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, head: Head) -> None:
+        self._head = head
 
     def member_count(self) -> int:
-        return len(self._room.joined_members)
+        return len(self._head.joined)
 
     def power_levels(self) -> PowerLevels:
-        return self._room.shown.levels
+        return self._head.levels
 
     def display_name(self, user_id: str, /) -> str | None:
-        return _name_in(self._room.state(MEMBER, user_id))
+        return _name_in(self._head.find((MEMBER, user_id)))
 
 
 class _StoredSetting:
     """A room in the tables, as rules ask of it."""
 
-    def __init__(self, txn: Txn, room: RoomRecord, upto: int) -> None:
+    def __init__(self, txn: Txn, room_id: RoomID, upto: int) -> None:
         self._txn = txn
-        self._room = room
+        self._room = load_rooms(txn, [room_id])[room_id]
         self._upto = upto
         self._levels: PowerLevels | None = None
         self._members: int | None = None
 
     def member_count(self) -> int:
         if self._members is None:
-            self._members = count_members(self._txn, self._room.nid, 0).joined
+            self._members = count_joined(self._txn, self._room.nid)
         return self._members
 
     def power_levels(self) -> PowerLevels:
@@ -283,32 +286,46 @@ def _name_in(event: Event | None) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def load_unread(
-    txn: Txn, user_id: UserID, room_ids: Iterable[RoomID], rules: RuleSet, upto: int
-) -> dict[RoomID, Unread]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Somebody who reads, their rules, and what memory knows of their rooms; as of the position `upto`."""
+
+    user_id: UserID
+    rules: RuleSet
+    settings: Mapping[RoomID, Setting]
+    upto: int
+
+
+def load_unread(txn: Txn, reader: Reader, room_ids: Collection[RoomID]) -> dict[RoomID, Unread]:
     """What is unread in some rooms, from the tables."""
-    return {room_id: _load_room(txn, user_id, room_id, rules, upto) for room_id in room_ids}
+    unread = {room_id: Unread([], reader.upto) for room_id in room_ids}
+    arrivals = load_arrivals(txn, reader.user_id, room_ids)
+    read: dict[int, dict[str | None, int]] = {arrival.room_nid: {} for arrival in arrivals}
+    for room_nid, thread, upto in load_reads(txn, reader.user_id, list(read)):
+        read[room_nid][thread] = upto
+    for arrival in arrivals:
+        waiting = _find_waiting(txn, reader, arrival, read[arrival.room_nid])
+        unread[arrival.room_id] = Unread(waiting, reader.upto)
+    return unread
 
 
-def _load_room(txn: Txn, user_id: UserID, room_id: RoomID, rules: RuleSet, upto: int) -> Unread:
-    room, arrival = find_room(txn, room_id), find_arrival(txn, user_id, room_id)
-    if room is None or arrival is None:
-        return Unread([], upto)
-    read = {each.thread_id: each.upto for each in load_reads(txn, user_id, [room.nid])}
+def _find_waiting(txn: Txn, reader: Reader, arrival: Arrival, read: dict[str | None, int]) -> list[Waiting]:
     floor = max(arrival.stream, read.pop(None, 0))
-    entries = _load_entries(txn, arrival, floor, max(floor, read.get(MAIN, 0)), upto)
-    threads = [find_thread(txn, room.nid, entry.content) for entry in entries]
+    entries = _load_entries(txn, arrival, floor, max(floor, read.get(MAIN, 0)), reader.upto)
+    if not entries:
+        return []
+    threads = [find_thread(txn, arrival.room_nid, entry.content) for entry in entries]
     for entry, thread in zip(entries, threads, strict=True):
-        if entry.sender == user_id and entry.state_key is None and _is_placed(entry):
+        if entry.sender == reader.user_id and entry.state_key is None and _is_placed(entry):
             read[thread] = max(read.get(thread, 0), entry.stream)
-    setting = _StoredSetting(txn, room, upto)
+    setting = reader.settings.get(arrival.room_id) or _StoredSetting(txn, arrival.room_id, reader.upto)
     waiting = []
     for entry, thread in zip(entries, threads, strict=True):
-        if entry.sender != user_id and entry.stream > read.get(thread, 0):
-            outcome = rules.evaluate(entry, user_id, setting)
+        if entry.sender != reader.user_id and entry.stream > read.get(thread, 0):
+            outcome = reader.rules.evaluate(entry, reader.user_id, setting)
             if outcome.notify:
                 waiting.append(Waiting(entry.stream, thread, outcome.highlight, entry.event_id))
-    return Unread(waiting, upto)
+    return waiting
 
 
 def _load_entries(txn: Txn, arrival: Arrival, floor: int, main: int, upto: int) -> list[Entry]:

@@ -6,7 +6,7 @@ is a function of values.
 Spec: client-server-api#push-rules, client-server-api#push-rules-api
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -24,6 +24,8 @@ KINDS: Final[tuple[Kind, ...]] = ("override", "content", "room", "sender", "unde
 MOST_RULES: Final = 1000
 MOST_BYTES: Final = 65_536
 LONGEST_PATTERN: Final = 255
+MOST_TYPES: Final = 256
+"""For how many types of events the rules that may match are kept sorted out."""
 
 _HISTORICAL: Final = ("dont_notify", "coalesce")
 
@@ -85,27 +87,48 @@ NOTHING: Final = Outcome(notify=False, highlight=False, rule_id="", actions=())
 """The outcome where no rule matches."""
 
 
+class _Compiled(NamedTuple):
+    """A rule as functions; `type` is the only type of event it matches, in lower case, None where conditions tell."""
+
+    type: str | None
+    conditions: tuple[Condition, ...]
+    outcome: Outcome
+
+
 class RuleSet:
     """All rules of whoever made the same edits, compiled, in the order in which they count.
 
     `personal` tells whether the outcome depends on more of its reader than being mentioned or being the state key.
     """
 
-    __slots__ = ("_rules", "edits", "personal")
+    __slots__ = ("_by_type", "_rules", "edits", "personal")
 
     def __init__(self, edits: Edits) -> None:
         self.edits = edits
         rules = [(kind, rule) for kind in KINDS for rule, _ in rules_of(edits, kind) if not rule.disabled]
-        self._rules = tuple((_compile_rule(kind, rule), outcome_of(rule)) for kind, rule in rules)
+        self._rules = tuple(_compile_rule(kind, rule) for kind, rule in rules)
+        self._by_type: dict[str, tuple[_Compiled, ...]] = {}
         kinds = {condition.get("kind") for _, rule in rules for condition in rule.conditions or ()}
         self.personal = "contains_display_name" in kinds
 
     def evaluate(self, event: Judged, user_id: str, setting: Setting) -> Outcome:
         """What the first matching rule says of an event somebody else sent."""
-        for conditions, outcome in self._rules:
-            if all(holds(event, user_id, setting) for holds in conditions):
+        for _, conditions, outcome in self._by_type.get(event.type) or self._sort_out(event.type):
+            for holds in conditions:
+                if not holds(event, user_id, setting):
+                    break
+            else:
                 return outcome
         return NOTHING
+
+    def _sort_out(self, event_type: str) -> tuple[_Compiled, ...]:
+        """The rules that may match events of a type."""
+        lower = event_type.lower()
+        rules = tuple(rule for rule in self._rules if rule.type in (None, lower))
+        if len(self._by_type) >= MOST_TYPES:
+            self._by_type.clear()
+        self._by_type[event_type] = rules
+        return rules
 
 
 def rules_of(edits: Edits, kind: Kind) -> Iterator[tuple[Rule, bool]]:
@@ -278,11 +301,24 @@ def _index_of(rules: Sequence[Rule], place: Place, otherwise: int) -> int:
     raise Invalid("M_UNKNOWN", f"before/after rule not found: {wanted}")
 
 
-def _compile_rule(kind: Kind, rule: Rule) -> tuple[Condition, ...]:
+def _compile_rule(kind: Kind, rule: Rule) -> _Compiled:
+    conditions, only = rule.conditions or [], None
     if kind == "content":
-        return (body_matches(str(rule.pattern)),)
-    if kind == "room":
-        return (lambda event, _user, _setting: event.room_id == rule.rule_id,)
-    if kind == "sender":
-        return (lambda event, _user, _setting: event.sender == rule.rule_id,)
-    return compile_conditions(rule.conditions or ())
+        compiled: tuple[Condition, ...] = (body_matches(str(rule.pattern)),)
+    elif kind == "room":
+        compiled = (lambda event, _user, _setting: event.room_id == rule.rule_id,)
+    elif kind == "sender":
+        compiled = (lambda event, _user, _setting: event.sender == rule.rule_id,)
+    else:
+        named = next((condition for condition in conditions if _names_type(condition)), None)
+        only = None if named is None else str(named["pattern"]).lower()
+        compiled = compile_conditions([condition for condition in conditions if condition is not named])
+    return _Compiled(only, compiled, outcome_of(rule))
+
+
+def _names_type(condition: Mapping[str, Any]) -> bool:
+    """Whether the condition asks for one type of event."""
+    pattern = condition.get("pattern")
+    if condition.get("kind") != "event_match" or condition.get("key") != "type" or not isinstance(pattern, str):
+        return False
+    return not {"*", "?"} & set(pattern)

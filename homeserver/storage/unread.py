@@ -3,6 +3,7 @@
 Spec: client-server-api#receiving-notifications
 """
 
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -47,26 +48,30 @@ class Arrival(NamedTuple):
     stream: int
 
 
-def find_arrival(txn: Txn, user_id: UserID, room_id: RoomID) -> Arrival | None:
-    """When somebody who is in a room came into it."""
-    row = txn.one(
-        "SELECT room_nid FROM memberships JOIN rooms ON rooms.nid = memberships.room_nid"
-        " WHERE user_id = ? AND room_id = ? AND membership = 'join'",
-        (user_id, room_id),
+def load_arrivals(txn: Txn, user_id: UserID, room_ids: Iterable[RoomID]) -> list[Arrival]:
+    """When somebody came into each of those rooms that they are in."""
+    rows = txn.all_in(
+        "SELECT room_nid, room_id FROM rooms JOIN memberships ON memberships.room_nid = rooms.nid"
+        " WHERE room_id {in} AND user_id = ? AND membership = 'join'",
+        room_ids,
+        (user_id,),
     )
-    if row is None:
-        return None
-    room_nid = row[0]
-    away = txn.one(
-        "SELECT MAX(stream) FROM membership_changes WHERE user_id = ? AND room_nid = ? AND membership <> 'join'",
-        (user_id, room_nid),
+    came: dict[int, int] = {}
+    changes = txn.all(
+        "SELECT room_nid, membership, stream FROM membership_changes WHERE user_id = ? ORDER BY stream", (user_id,)
     )
-    since = (away[0] if away is not None else None) or 0
-    came = txn.one(
-        "SELECT MIN(stream) FROM membership_changes WHERE user_id = ? AND room_nid = ? AND stream > ?",
-        (user_id, room_nid, since),
-    )
-    return Arrival(room_nid, room_id, (came[0] if came is not None else None) or 0)
+    for room_nid, membership, stream in changes:
+        if membership == "join":
+            came.setdefault(room_nid, stream)
+        else:
+            came.pop(room_nid, None)
+    return [Arrival(room_nid, room_id, came.get(room_nid, 0)) for room_nid, room_id in rows]
+
+
+def count_joined(txn: Txn, room_nid: int) -> int:
+    """How many are in a room."""
+    row = txn.one("SELECT COUNT(*) FROM memberships WHERE room_nid = ? AND membership = 'join'", (room_nid,))
+    return 0 if row is None else int(row[0])
 
 
 def load_entries(
