@@ -127,7 +127,7 @@ def _write_pending(txn: Txn, pending: Pending, server: ServerName) -> None:
         remove_references(txn, pending.target.nid)
     media = find_references(held.event.raw)
     if media:
-        append_references(txn, held.room_nid, held.nid, media)
+        append_references(txn, held.room_nid, held.nid, held.event.sender, media)
     txn.tell(EventAdded(position=stream, event=held))
 
 
