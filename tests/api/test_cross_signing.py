@@ -140,6 +140,12 @@ class CrossSigningKeys(CrossSigningCase):
         )
         self.assertEqual((await self.call("POST", "/login", login_body("bob", device_id=public))).status, 200)
 
+    async def test_keys_that_were_replaced_meanwhile_are_not_replaced_by_what_was_checked_before(self) -> None:
+        first = await self.cross_signing.prepare(self.alice.user_id, {"master": self.alices.upload()["master_key"]})
+        await self.put(self.alice, Identity(self.alice, "new").upload())
+        self.assertFalse(await self.cross_signing.replace(first))
+        self.assertNotIn(self.alices.master.public, repr(await self.seen(self.bob, self.alice)))
+
     async def test_a_closed_account_has_none(self) -> None:
         await self.put(self.alice, self.alices.upload())
         await self.accounts.deactivate(self.alice.user_id, erase=False)

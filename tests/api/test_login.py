@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import pytest
 from twisted.internet.defer import Deferred, gatherResults
 
+from config.settings import Passwords as Cost
+from homeserver.accounts.accounts import WrongPassword
+from homeserver.accounts.login import DeviceWish
 from homeserver.policy import LogIn
 from homeserver.storage import accounts
 from tests.kit.databases import on_both_databases
@@ -51,6 +55,8 @@ class Login(DoorsCase):
             {"type": "m.id.phone", "country": "RU", "phone": "9001234567"},
         ):
             refusals.append(await self.call("POST", "/login", login_body("", identifier=identifier)))
+        old = {"type": "m.login.password", "medium": "email", "address": "alice@example.org", "password": PASSWORD}
+        refusals.append(await self.call("POST", "/login", old))
         for reply in refusals:
             self.assert_refused(reply, 403, "M_FORBIDDEN")
             self.assertEqual(reply.body, refusals[0].body)
@@ -119,6 +125,28 @@ class Login(DoorsCase):
         self.assert_refused(await self.alice.call("GET", "/devices"), 401, "M_USER_LOCKED")
         await self.db.write(accounts.set_locked, self.alice.user_id, None)
         await self.assert_lives(self.alice)
+
+    async def test_a_login_brings_the_hash_to_the_cost_that_is_configured_now(self) -> None:
+        async def kept() -> str:
+            account = await self.db.read(accounts.find_account, self.alice.user_id)
+            assert account is not None
+            assert account.password_hash is not None
+            return account.password_hash
+
+        before = await kept()
+        self.cost = Cost(time_cost=2, memory_kib=8)
+        self.build()
+        for _ in range(2):
+            await self.assert_lives(await self.log_in("alice"))
+            self.assertIn("t=2", await kept())
+        self.assertIn("t=1", before)
+
+    async def test_a_password_that_was_changed_meanwhile_opens_nothing(self) -> None:
+        account = await self.db.read(accounts.find_account, self.alice.user_id)
+        assert account is not None
+        await self.accounts.set_password(self.alice.user_id, "a better one, surely", None, end_others=False)
+        with pytest.raises(WrongPassword):
+            await self.logins.begin(self.alice.user_id, DeviceWish(), account.password_hash)
 
     async def test_what_is_kept_of_tokens_and_passwords_does_not_show_them(self) -> None:
         phone = await self.log_in("alice", refresh_token=True)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from homeserver.accounts.profile import Profile
 from homeserver.policy import SeeProfile, SetProfile
 from tests.kit.databases import on_both_databases
 from tests.kit.doors import SERVER, DoorsCase
@@ -51,6 +52,14 @@ class OwnProfile(DoorsCase):
         for value in (None, True, 0, -1.5, 2**60, "", [], {}, [[{"a": None}]]):
             await self.put("org.example.any", value)
             self.assertEqual(await self.see("org.example.any"), {"org.example.any": value})
+
+    async def test_the_server_finds_what_rooms_show(self) -> None:
+        self.assertIsNone(await self.profiles.find(self.alice.user_id))
+        await self.put("displayname", "Alice")
+        await self.put("avatar_url", AVATAR)
+        self.assertEqual(
+            await self.profiles.find(self.alice.user_id), Profile(displayname="Alice", avatar_url=AVATAR, fields={})
+        )
 
     async def test_an_empty_name_or_avatar_is_none(self) -> None:
         for name, value in (("displayname", "Alice"), ("avatar_url", AVATAR)):

@@ -123,6 +123,7 @@ class DoorsCase(TestCase):
     db: Database
     rules = Rules(mode="open", guests=True, shared_secret="squeamish ossifrage")
     rates = False
+    cost = CHEAP
 
     def setUp(self) -> None:
         if not hasattr(self, "db"):
@@ -150,7 +151,7 @@ class DoorsCase(TestCase):
         """Put the parts together, as after a start: nothing is left but the database."""
         mint = Mint(secrets.token_bytes, self.now_ms)
         limits = RateLimits(enabled=self.rates, now_ms=self.now_ms)
-        self.passwords = Passwords(CHEAP, reactor_in_use(), secrets.token_bytes)
+        self.passwords = Passwords(self.cost, reactor_in_use(), secrets.token_bytes)
         self.propagations = Propagations(self.db, self.rooms)
         self.sessions = Sessions(self.db, self.policy, mint, self.now_ms)
         self.accounts = Accounts(self.db, self.policy, self.passwords, self.propagations, self.now_ms, limits.check)

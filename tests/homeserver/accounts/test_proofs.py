@@ -6,6 +6,7 @@ import pytest
 
 from homeserver.accounts import interactive as module
 from homeserver.accounts.interactive import Auth, Operation, Unproved
+from homeserver.api.client.interactive import ProofNeeded
 from tests.kit.doors import PASSWORD, SERVER, DoorsCase
 
 OPERATION = Operation(name="POST /x", user_id=None, flows=(("m.login.dummy",),), origin="10.0.0.1")
@@ -66,6 +67,9 @@ class Flows(DoorsCase):
         self.assertEqual((early.fault[0], early.completed), ("M_UNRECOGNIZED", ()))
         half = await self.show(type="m.login.dummy", session=early.session)
         self.assertEqual((half.fault, half.completed), (None, ("m.login.dummy",)))
+        body = ProofNeeded(half).body()
+        self.assertEqual((body["completed"], body["session"]), (["m.login.dummy"], early.session))
+        self.assertNotIn("errcode", body)
         again = await self.show(type="m.login.dummy", session=early.session)
         self.assertEqual((again.fault, again.completed), (None, ("m.login.dummy",)))
         other = await self.show(type="m.login.registration_token", token="x", session=early.session)
