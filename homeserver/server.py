@@ -426,7 +426,8 @@ class Server:
         """Accept nobody any more, answer who waits, finish what is being done, write it all down."""
         if self._control is not None:
             self._control.stopListening()
-        _log.info("stopping")
+        if any(door.ports for door in self.doors):
+            _log.info("stopping")
         await close_doors(self.doors, self._reactor, PATIENCE_S)
         self.core.streams.close()
         self.told.typing.close()
