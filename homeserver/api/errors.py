@@ -132,7 +132,7 @@ _TABLE: dict[type[BaseException], Callable[..., MatrixError]] = {
     EventTooLarge: lambda fault: MatrixError(413, "M_TOO_LARGE", str(fault)),
     PasswordsBusy: lambda fault: RateLimited(_BUSY_MS),
     StorageUnavailable: lambda fault: MatrixError(
-        500, "M_UNKNOWN", "Storage is unavailable", headers={"Retry-After": str(_BUSY_MS // 1000)}
+        503, "M_UNKNOWN", "Storage is unavailable", headers={"Retry-After": str(_BUSY_MS // 1000)}
     ),
     RemoteFault: lambda fault: MatrixError(502, "M_UNKNOWN", f"The other server is at fault: {fault}"),
 }

@@ -283,7 +283,7 @@ class Streams(EdgeCase):
         self.factory.edge.spool_dir = make_folder(self) / "none"
         reply = self.wire.reply()
         self.wire.send(encode_request("POST", PATH, {**TOKEN, "Content-Length": "100000"}) + b"x")
-        assert self.successResultOf(reply).status == 500
+        assert self.successResultOf(reply).status == 503
 
     def test_a_disk_that_fills_up_refuses_what_is_coming(self) -> None:
         reply = self.wire.reply()
@@ -293,7 +293,7 @@ class Streams(EdgeCase):
         request.content = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115 - closed by the hanging up
         self.wire.send(b"x" * 1000)
         answer = self.successResultOf(reply)
-        assert (answer.status, answer.headers["retry-after"]) == (500, "5")
+        assert (answer.status, answer.headers["retry-after"]) == (503, "5")
         self.wire.hang_up()
         assert request.content is None
         assert not self.got

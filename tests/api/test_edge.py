@@ -313,7 +313,7 @@ class Faults(EdgeCase):
             (BadJSON("a float"), (400, "M_BAD_JSON")),
             (EventTooLarge("an event"), (413, "M_TOO_LARGE")),
             (PasswordsBusy(), (429, "M_LIMIT_EXCEEDED")),
-            (StorageUnavailable("disk full"), (500, "M_UNKNOWN")),
+            (StorageUnavailable("disk full"), (503, "M_UNKNOWN")),
             (BadSignature("bad"), (502, "M_UNKNOWN")),
         ):
             assert self.answer_to(fault) == expected, fault
