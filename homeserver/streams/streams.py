@@ -1,24 +1,9 @@
-"""The only place where this process learns that something is new: what a commit tells goes to those who listen, here.
+"""All feeds of this process, and how what is new reaches them."""
 
-Everybody who syncs has a `Feed`: what changed for them, in memory, complete above its floor. It is registered with the
-rooms they are in, so an event costs as much as there are feeds in its room, whoever else is a member. Each room that
-somebody listens to has a `RoomLog`, its last events and receipts, which all its feeds share. A sync whose token lies
-above the floors reads no table to learn what changed.
-
-Two clocks tick: `position`, that of commits, and `serial`, for what is never committed (typing, presence) or placed
-into feeds later than its commit (device lists). Both are in a sync token. A serial starts at the time of the start, so
-that those of an earlier run are smaller.
-
-What does not live here: what a change means to a client. To add a kind of change: a record in `storage.changes`, and
-its taking up in `Streams.advance`.
-"""
-
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
@@ -28,14 +13,8 @@ from homeserver.storage.changes import EventAdded, ReceiptMoved, SessionsEnded, 
 from homeserver.storage.database import Change, Database, Txn
 from homeserver.storage.events import RoomEvent
 from homeserver.storage.members import load_memberships
+from homeserver.streams.feeds import Feed, RoomLog, Waiter, Why, mark, mark_bounded
 
-K = TypeVar("K")
-T = TypeVar("T")
-
-MOST_EVENTS: Final = 200
-"""How many events a room's log holds."""
-MOST_MARKS: Final = 2000
-"""How many changes of one kind a feed or log holds; what is older is read from the tables."""
 MOST_FEEDS: Final = 20_000
 IDLE_S: Final = 600
 """How long a feed outlives the last sync."""
@@ -46,9 +25,6 @@ FEW: Final = 20
 """Rooms with no more feeds than this wake them at once for typing and receipts; larger ones let them gather."""
 GATHER_S: Final = 0.5
 
-Why: TypeAlias = Literal["news", "time", "ended"]
-"""Why a waiter was woken: something is new, its time is over, or its session or the server ends."""
-
 
 class Clock(Protocol):
     """What streams need of the reactor."""
@@ -58,158 +34,6 @@ class Clock(Protocol):
 
     def seconds(self) -> float:
         """Read the reactor's clock."""
-
-
-def mark(marks: dict[K, int], key: K, at: int) -> None:
-    """Move a key to the end of `marks`, which is in the order of its values."""
-    marks.pop(key, None)
-    marks[key] = at
-
-
-def mark_bounded(marks: dict[K, int], key: K, at: int) -> int:
-    """The same, dropping the oldest where there are too many; the value that was dropped, or 0."""
-    mark(marks, key, at)
-    return marks.pop(next(iter(marks))) if len(marks) > MOST_MARKS else 0
-
-
-def marked_after(marks: dict[K, int], at: int) -> Iterator[K]:
-    """The keys that were marked after that, the latest first."""
-    for key, value in reversed(marks.items()):
-        if value <= at:
-            return
-        yield key
-
-
-class RoomLog:
-    """The last events and receipts of a room that somebody listens to: all those above the floors.
-
-    `key` is the room's ID as JSON.
-    """
-
-    __slots__ = ("events", "feeds", "floor", "key", "receipts", "receipts_floor", "room_id")
-
-    def __init__(self, room_id: RoomID, floor: int) -> None:
-        self.room_id = room_id
-        self.key = msgspec.json.encode(room_id)
-        self.feeds: dict[Feed, None] = {}
-        self.floor = floor
-        self.events: deque[RoomEvent] = deque()
-        self.receipts_floor = floor
-        self.receipts: dict[tuple[UserID, str, str | None], ReceiptMoved] = {}
-
-    def append(self, held: RoomEvent) -> None:
-        """Add an event."""
-        self.events.append(held)
-        if len(self.events) > MOST_EVENTS:
-            self.floor = self.events.popleft().stream
-
-    def move(self, receipt: ReceiptMoved) -> None:
-        """Put a receipt in the place of the one before."""
-        key = (receipt.user_id, receipt.kind, receipt.thread_id)
-        self.receipts.pop(key, None)
-        self.receipts[key] = receipt
-        if len(self.receipts) > MOST_MARKS:
-            self.receipts_floor = self.receipts.pop(next(iter(self.receipts))).position
-
-    def since(self, position: int, upto: int) -> list[RoomEvent]:
-        """The events above a position that is not below the floor, and not above `upto`, in stream order."""
-        found = []
-        for held in reversed(self.events):
-            if held.stream <= position:
-                break
-            if held.stream <= upto:
-                found.append(held)
-        found.reverse()
-        return found
-
-    def receipts_since(self, position: int) -> list[ReceiptMoved]:
-        """The receipts that moved above a position that is not below their floor, in order."""
-        found = []
-        for receipt in reversed(self.receipts.values()):
-            if receipt.position <= position:
-                break
-            found.append(receipt)
-        found.reverse()
-        return found
-
-
-class _Waiter:
-    """A sync that waits."""
-
-    __slots__ = ("device_id", "feed", "fired", "timer")
-
-    def __init__(self, feed: "Feed", device_id: DeviceID | None) -> None:
-        self.feed = feed
-        self.device_id = device_id
-        self.fired: Deferred[Why] = Deferred(self._forget)
-        self.timer: IDelayedCall | None = None
-
-    def leave(self, result: T) -> T:
-        self.wake("ended")
-        return result
-
-    def wake(self, why: Why) -> None:
-        if self in self.feed.waiters:
-            self._forget()
-            self.fired.callback(why)
-
-    def _forget(self, _cancelled: object = None) -> None:
-        self.feed.waiters.pop(self, None)
-        if self.timer is not None and self.timer.active():
-            self.timer.cancel()
-
-
-class Feed:
-    """What changed for one person, complete above `floor` (position) and `serial_floor` (serial).
-
-    `rooms` are those they are joined to. Marks, each in the order of its values: `changed`, rooms with new events or
-    receipts (position); `stirred`, rooms with other people typing (serial); `own`, account data of the person by kind
-    and room (position); `presence` and `devices`, people whom to show (serial). `moves` are the person's own membership
-    events.
-    """
-
-    __slots__ = (
-        "changed",
-        "devices",
-        "floor",
-        "loading",
-        "moves",
-        "own",
-        "presence",
-        "rooms",
-        "seen_s",
-        "serial_floor",
-        "stirred",
-        "user_id",
-        "users",
-        "waiters",
-    )
-
-    def __init__(self, user_id: UserID) -> None:
-        self.user_id = user_id
-        self.floor = 0
-        self.serial_floor = 0
-        self.rooms: dict[RoomID, RoomLog] = {}
-        self.changed: dict[RoomID, int] = {}
-        self.stirred: dict[RoomID, int] = {}
-        self.own: dict[tuple[str, RoomID | None], int] = {}
-        self.presence: dict[UserID, int] = {}
-        self.devices: dict[UserID, int] = {}
-        self.moves: deque[RoomEvent] = deque()
-        self.waiters: dict[_Waiter, None] = {}
-        self.loading: list[Deferred[None]] | None = []
-        self.users = 0
-        self.seen_s = 0.0
-
-    def moves_since(self, position: int, upto: int) -> list[RoomEvent]:
-        """The person's own membership events above a position that is not below the floor, in stream order."""
-        return [held for held in self.moves if position < held.stream <= upto]
-
-    def note_move(self, held: RoomEvent) -> None:
-        """Add a membership event of the person's."""
-        self.moves.append(held)
-        if len(self.moves) > MOST_EVENTS:
-            self.floor = max(self.floor, self.moves.popleft().stream)
 
 
 class Streams:
@@ -240,7 +64,7 @@ class Streams:
     # what is new
 
     def advance(self, position: int, changes: Sequence[Change]) -> None:
-        """Take up what a commit tells and wake those it concerns."""
+        """Take up what a commit tells and wake those it concerns: none of them before all of it is taken up."""
         self.position = position
         woken: dict[Feed, None] = {}
         for change in changes:
@@ -313,7 +137,7 @@ class Streams:
         self, feed: Feed, device_id: DeviceID | None, timeout_s: float, gone: Deferred[None] | None = None
     ) -> Deferred[Why]:
         """Wait for something new in the feed, or until `gone` fires. Look before waiting, in the same turn."""
-        waiter = _Waiter(feed, device_id)
+        waiter = Waiter(feed, device_id)
         feed.waiters[waiter] = None
         if self._closed:
             waiter.wake("ended")
@@ -369,7 +193,7 @@ class Streams:
 
     def _change_own(self, change: UserDataChanged, woken: dict[Feed, None]) -> None:
         if change.kind == "device_lists":
-            self._spread_devices(change.user_id)
+            self._spread_devices(change.user_id, woken)
             return
         feed = self._feeds.get(change.user_id)
         if feed is not None:
@@ -377,17 +201,18 @@ class Streams:
             feed.floor = max(feed.floor, mark_bounded(feed.own, key, change.position))
             woken[feed] = None
 
-    def _spread_devices(self, user_id: UserID) -> None:
+    def _spread_devices(self, user_id: UserID, woken: dict[Feed, None]) -> None:
         """Show a person whose device list changed to all who share a room with them."""
         feed = self._feeds.get(user_id)
         if feed is not None and feed.loading is None:
-            self._show_devices(tuple(feed.rooms), user_id)
+            woken.update(self._show_devices(tuple(feed.rooms), user_id))
         else:
-            self._database.read(load_joined_rooms, user_id).addCallbacks(
-                self._show_devices, self._distrust_feeds, callbackArgs=(user_id,)
+            self._database.read(load_joined_rooms, user_id).addCallback(self._show_devices, user_id).addCallbacks(
+                self._wake, self._distrust_feeds
             )
 
-    def _show_devices(self, rooms: Sequence[RoomID], user_id: UserID) -> None:
+    def _show_devices(self, rooms: Sequence[RoomID], user_id: UserID) -> dict[Feed, None]:
+        """Note in their feeds that the person's devices changed; those feeds."""
         self.serial += 1
         reached = {feed: None for room_id in rooms if room_id in self._rooms for feed in self._rooms[room_id].feeds}
         own = self._feeds.get(user_id)
@@ -395,7 +220,7 @@ class Streams:
             reached[own] = None
         for feed in reached:
             feed.serial_floor = max(feed.serial_floor, mark_bounded(feed.devices, user_id, self.serial))
-        self._wake(reached)
+        return reached
 
     def _distrust_feeds(self, _failure: Failure) -> None:
         """The tables did not say whom a change concerns: let everybody look there once they answer."""
@@ -410,9 +235,12 @@ class Streams:
             return
         log.move(change)
         if change.kind == "m.read":
-            silent: dict[Feed, None] = {}
-            self._mark_room(log, change.position, silent)
-            self._wake_softly(log.feeds)
+            reached: dict[Feed, None] = {}
+            self._mark_room(log, change.position, reached)
+            if len(log.feeds) <= FEW:
+                woken.update(reached)
+            else:
+                self._wake_gathered(log.feeds)
         elif own is not None and change.room_id in own.rooms:
             mark(own.changed, change.room_id, change.position)
         if own is not None:
@@ -421,8 +249,7 @@ class Streams:
     def _rewrite_state(self, change: StateRewritten, woken: dict[Feed, None]) -> None:
         log = self._rooms.get(change.room_id)
         if log is not None:
-            log.events.clear()
-            log.floor = change.position
+            log.forget(change.position)
             self._mark_room(log, change.position, woken)
 
     def _end_sessions(self, change: SessionsEnded, _woken: dict[Feed, None]) -> None:
@@ -438,7 +265,7 @@ class Streams:
         if waiters:
             self._wake_some(waiters)
 
-    def _wake_some(self, waiters: Sequence[_Waiter]) -> None:
+    def _wake_some(self, waiters: Sequence[Waiter]) -> None:
         """Wake as many as one turn of the reactor bears, and the others in the next."""
         if len(waiters) > WOKEN_AT_ONCE:
             self._clock.callLater(0, self._wake_some, waiters[WOKEN_AT_ONCE:])
