@@ -5,14 +5,18 @@ from dataclasses import dataclass
 from homeserver.policy import Policy
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.create import Creation
+from homeserver.rooms.dates import Dates
 from homeserver.rooms.directory import Directory
 from homeserver.rooms.history import History
 from homeserver.rooms.members import Members
 from homeserver.rooms.membership import FindProfile, Memberships
+from homeserver.rooms.mutual import Mutual
 from homeserver.rooms.people import People
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.send import Sending
+from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.state import Settings, States
+from homeserver.rooms.summaries import Summaries
 from homeserver.rooms.transactions import Transactions
 from homeserver.rooms.upgrade import Upgrades
 from homeserver.rooms.view import Views
@@ -36,6 +40,10 @@ class Doors:
     directory: Directory
     people: People
     upgrades: Upgrades
+    summaries: Summaries
+    spaces: Spaces
+    dates: Dates
+    mutual: Mutual
 
 
 def build_doors(
@@ -46,6 +54,7 @@ def build_doors(
     history = History(database, views)
     memberships = Memberships(rooms, database, policy, find_profile)
     aliases = Aliases(rooms, database, policy, rooms.seal.now_ms)
+    summaries = Summaries(rooms, policy, aliases)
     return Doors(
         rooms=rooms,
         views=views,
@@ -60,4 +69,8 @@ def build_doors(
         directory=Directory(rooms, database, policy),
         people=People(rooms, database, find_profile),
         upgrades=Upgrades(rooms, policy, find_profile),
+        summaries=summaries,
+        spaces=Spaces(rooms, summaries),
+        dates=Dates(database, views),
+        mutual=Mutual(database, policy),
     )

@@ -234,6 +234,20 @@ def load_page(txn: Txn, room: RoomRecord, start: Place, most: int, *, backwards:
     return [read_event(room, row) for row in rows]
 
 
+def load_dated(
+    txn: Txn, room: RoomRecord, start: tuple[int, int, int], most: int, *, backwards: bool
+) -> list[RoomEvent]:
+    """Events by when they say they were sent, from (origin_server_ts, depth, stream) on, which is left out."""
+    order, sign = ("DESC", "<") if backwards else ("ASC", ">")
+    rows = txn.all(
+        f"{_WHOLE} WHERE e.room_nid = ? AND e.stream IS NOT NULL"
+        f" AND (e.origin_server_ts, e.depth, e.stream) {sign} (?, ?, ?)"
+        f" ORDER BY e.origin_server_ts {order}, e.depth {order}, e.stream {order} LIMIT ?",
+        (room.nid, *start, most),
+    )
+    return [read_event(room, row) for row in rows]
+
+
 def find_place(txn: Txn, room_nid: int, stream: int) -> Place | None:
     """The place of the last event of a room not after a stream position; backfilled ones lie before all positions."""
     row = txn.one(

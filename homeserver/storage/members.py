@@ -19,6 +19,11 @@ _SELECT: Final = (
     "SELECT rooms.room_id, memberships.room_nid, membership, event_nid, stream, forgotten"
     " FROM memberships JOIN rooms ON rooms.nid = memberships.room_nid"
 )
+_MUTUAL: Final = (
+    "FROM memberships mine JOIN memberships theirs ON theirs.room_nid = mine.room_nid"
+    " JOIN rooms ON rooms.nid = mine.room_nid"
+    " WHERE mine.user_id = ? AND mine.membership = 'join' AND theirs.user_id = ? AND theirs.membership = 'join'"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,21 @@ def load_memberships(txn: Txn, user_id: UserID, membership: str | None = None) -
     """All rooms of somebody, or those with one membership; forgotten ones are left out."""
     rows = txn.all(f"{_SELECT} WHERE user_id = ? AND forgotten = 0", (user_id,))
     return [found for row in rows if membership in (None, (found := _read(row)).membership)]
+
+
+def load_mutual(txn: Txn, one: UserID, other: UserID, after: int, most: int) -> list[tuple[int, RoomID]]:
+    """The rooms that two people are joined to, as (nid, ID) in the order of nids, from behind one nid on."""
+    rows = txn.all(
+        f"SELECT rooms.nid, rooms.room_id {_MUTUAL} AND mine.room_nid > ? ORDER BY mine.room_nid LIMIT ?",
+        (one, other, after, most),
+    )
+    return [(nid, room_id) for nid, room_id in rows]
+
+
+def count_mutual(txn: Txn, one: UserID, other: UserID) -> int:
+    """How many rooms two people are joined to."""
+    row = txn.one(f"SELECT COUNT(*) {_MUTUAL}", (one, other))
+    return 0 if row is None else int(row[0])
 
 
 def _read(row: Row) -> Membership:

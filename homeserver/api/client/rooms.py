@@ -2,7 +2,19 @@
 
 from collections.abc import Callable
 
-from homeserver.api.client import aliases, create, directory, history, membership, send, state, upgrade
+from homeserver.api.client import (
+    aliases,
+    create,
+    dates,
+    directory,
+    history,
+    membership,
+    mutual,
+    send,
+    spaces,
+    state,
+    upgrade,
+)
 from homeserver.api.route import Route
 from homeserver.rooms.doors import Doors
 
@@ -18,4 +30,7 @@ def routes(doors: Doors, now_ms: Callable[[], int], server_name: str) -> tuple[R
         *aliases.routes(doors.aliases),
         *directory.routes(doors.directory, server_name),
         *upgrade.routes(doors.upgrades),
+        *spaces.routes(doors.spaces, doors.summaries),
+        *dates.routes(doors.dates),
+        *mutual.routes(doors.mutual),
     )

@@ -1,0 +1,44 @@
+"""Spaces, and summaries of rooms.
+
+Spec: client-server-api#spaces, client-server-api#room-previews
+"""
+
+from homeserver.api.route import Call, Reply, Route
+from homeserver.rooms.spaces import Spaces, begin_walk
+from homeserver.rooms.summaries import Summaries
+
+_V1 = "/_matrix/client/v1"
+
+
+def routes(spaces: Spaces, summaries: Summaries) -> tuple[Route, ...]:
+    """The endpoints that show rooms and what they hold to who is not in."""
+
+    async def hierarchy(call: Call) -> Reply:
+        query = call.query
+        walk = begin_walk(
+            call.caller.user_id,
+            call.params["roomId"],
+            suggested_only=query.flag("suggested_only"),
+            max_depth=query.int("max_depth"),
+        )
+        return await spaces.hierarchy(walk, query.str("from"), query.int("limit", least=1))
+
+    async def summary(call: Call) -> Reply:
+        return await summaries.summary(call.caller.user_id, call.params["roomIdOrAlias"])
+
+    return (
+        Route(
+            method="GET",
+            path=f"{_V1}/rooms/{{roomId}}/hierarchy",
+            handle=hierarchy,
+            rate="search",
+            spec="client-server-api#get_matrixclientv1roomsroomidhierarchy",
+        ),
+        Route(
+            method="GET",
+            path=f"{_V1}/room_summary/{{roomIdOrAlias}}",
+            handle=summary,
+            rate="other",
+            spec="client-server-api#get_matrixclientv1room_summaryroomidoralias",
+        ),
+    )
