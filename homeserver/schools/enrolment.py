@@ -30,7 +30,7 @@ from homeserver.schools.rights import (
     find_standing,
     may,
 )
-from homeserver.schools.rooms import children_of, room_name
+from homeserver.schools.rooms import RoomKey, room_name, rooms_by_space
 from homeserver.schools.school import Moment, School, display_name, place_of
 from homeserver.storage.events import RoomEvent
 from homeserver.storage.schools.rooms import SchoolRoom
@@ -68,28 +68,35 @@ def build_rolls(moment: Moment, about: frozenset[UserID] | None = None) -> dict[
             by_class.setdefault(grant.class_id, set()).add(user_id)
             if grant.role is Role.ADMINISTRATOR:
                 administrators.add(user_id)
-    rolls = {}
+    rolls, shown = {}, rooms_by_space(school)
     for room in school.rooms.values():
         place = place_of(room)
         if room.closed_ms is not None:
-            rolls[room.room_id] = _build_roll(moment, place, _NOBODY, None)
+            rolls[room.room_id] = _build_roll(moment, place, shown, _NOBODY, None)
             continue
         present: Set[UserID] = everybody
         if place.owners:
             present = administrators | (place.owners if about is None else place.owners & about)
         elif place.class_id:
             present = by_class.get(place.class_id, _NOBODY) | administrators
-        rolls[room.room_id] = _build_roll(moment, place, present, about)
+        rolls[room.room_id] = _build_roll(moment, place, shown, present, about)
     return rolls
 
 
 def build_roll(moment: Moment, room: SchoolRoom) -> Roll:
     """The whole roll of one room."""
     place = place_of(room)
-    return _build_roll(moment, place, place.owners | {role.user_id for role in moment.school.current_roles()}, None)
+    people = place.owners | {role.user_id for role in moment.school.current_roles()}
+    return _build_roll(moment, place, rooms_by_space(moment.school), people, None)
 
 
-def _build_roll(moment: Moment, place: Place, people: Set[UserID], about: frozenset[UserID] | None) -> Roll:
+def _build_roll(
+    moment: Moment,
+    place: Place,
+    shown: Mapping[RoomKey, Set[RoomID]],
+    people: Set[UserID],
+    about: frozenset[UserID] | None,
+) -> Roll:
     kind = KINDS[place.kind]
     standings: dict[UserID, Standing] = {}
     for user_id in people:
@@ -100,7 +107,7 @@ def _build_roll(moment: Moment, place: Place, people: Set[UserID], about: frozen
         kind=place.kind,
         about=about,
         name=room_name(moment.school, place.kind, place.class_id or ""),
-        children=children_of(moment.school, place.kind, place.class_id or ""),
+        children=frozenset(shown.get(RoomKey(place.kind, place.class_id or ""), ())),
         enrolled=frozenset(user for user, standing in standings.items() if standing in kind.enrolled),
         allowed=frozenset(standings),
         powers={user: kind.powers[standing] for user, standing in standings.items() if standing in kind.powers},

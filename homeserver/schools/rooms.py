@@ -57,22 +57,24 @@ def needed_rooms(school: School) -> Iterator[RoomKey]:
 
 def find_parent(school: School, key: RoomKey) -> RoomID | None:
     """The space that a room is in: the class's, the organisation's, or none."""
-    keys = room_keys(school)
+    space = _space_of(key)
+    return None if space is None else room_keys(school).get(space)
+
+
+def _space_of(key: RoomKey) -> RoomKey | None:
     if key.kind in {Kind.PUPILS, Kind.PARENTS}:
-        return keys.get(RoomKey(Kind.CLASS, key.class_id))
-    return keys.get(RoomKey(Kind.SCHOOL)) if key.kind in {Kind.CHANNEL, Kind.STAFF, Kind.CLASS} else None
+        return RoomKey(Kind.CLASS, key.class_id)
+    return RoomKey(Kind.SCHOOL) if key.kind in {Kind.CHANNEL, Kind.STAFF, Kind.CLASS} else None
 
 
-def children_of(school: School, kind: Kind, class_id: str) -> frozenset[RoomID]:
-    """The rooms that a space shows as its own; direct and help rooms are in no space."""
-    if kind is Kind.SCHOOL:
-        shown = {Kind.CHANNEL, Kind.STAFF, Kind.CLASS}
-        return frozenset(room_id for key, room_id in room_keys(school).items() if key.kind in shown)
-    if kind is Kind.CLASS:
-        shown = {Kind.PUPILS, Kind.PARENTS}
-        keys = room_keys(school).items()
-        return frozenset(room_id for key, room_id in keys if key.kind in shown and key.class_id == class_id)
-    return frozenset()
+def rooms_by_space(school: School) -> dict[RoomKey, set[RoomID]]:
+    """The rooms that each space shows as its own; direct and help rooms are in no space."""
+    found: dict[RoomKey, set[RoomID]] = {}
+    for key, room_id in room_keys(school).items():
+        space = _space_of(key)
+        if space is not None:
+            found.setdefault(space, set()).add(room_id)
+    return found
 
 
 def room_name(school: School, kind: Kind, class_id: str) -> str:
