@@ -98,7 +98,7 @@ class Person:
         self.since = answer["next_batch"]
         return answer
 
-    async def upload(self, content: bytes, content_type: str = "text/plain") -> str:
+    async def upload(self, content: bytes) -> str:
         """Upload a file; its mxc URI."""
         reply = await self.server.call("POST", "/_matrix/media/v3/upload", token=self.token, body=content)
         assert reply.status == 200, reply
