@@ -42,8 +42,9 @@ class Facts:
     read before a change and may be older than it is kept or given out.
     """
 
-    def __init__(self, database: Database, now_ms: Callable[[], int]) -> None:
+    def __init__(self, database: Database, now_ms: Callable[[], int], *, most_kept: int = MOST_KEPT) -> None:
         self._database = database
+        self._most_kept = most_kept
         self._now_ms = now_ms
         self._people: dict[UserID, Holding] = {}
         self._places: dict[RoomID, Place | None] = {}
@@ -77,7 +78,7 @@ class Facts:
             changes = self._changes
             found = await self._database.read(load, key)
             if changes == self._changes:  # else it may be older than what was just forgotten
-                if len(kept) >= MOST_KEPT:
+                if len(kept) >= self._most_kept:
                     del kept[next(iter(kept))]
                 kept[key] = found
                 break

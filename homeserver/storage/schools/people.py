@@ -8,7 +8,6 @@ from msgspec.structs import astuple
 from federation.ids import UserID
 from homeserver.storage.database import Txn
 
-_PERSON = "SELECT user_id, org_id, family, given, patronymic, roster_key, created_ms FROM people"
 _PEOPLE_OF = (
     "SELECT user_id, org_id, family, given, patronymic, roster_key, created_ms FROM people"
     " WHERE org_id = ? OR user_id IN (SELECT user_id FROM roles WHERE org_id = ?)"
@@ -125,12 +124,6 @@ def load_grants(txn: Txn, user_id: UserID) -> list[GrantRow]:
         " AND (r.child_id = '' OR child.class_id IS NOT NULL)"
     )
     return [GrantRow(*row) for row in txn.all(sql, (user_id,))]
-
-
-def find_person(txn: Txn, user_id: UserID) -> Person | None:
-    """Find a person's record."""
-    row = txn.one(f"{_PERSON} WHERE user_id = ?", (user_id,))
-    return None if row is None else Person(*row)
 
 
 def set_person(txn: Txn, person: Person) -> None:
