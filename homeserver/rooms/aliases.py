@@ -142,9 +142,10 @@ def aliases_in(content: Mapping[str, object]) -> list[RoomAlias]:
     Raises: Invalid.
     Spec: client-server-api#mroomcanonical_alias
     """
-    named = [content.get("alias") or None, *_list_in(content)]
+    canonical = content.get("alias")
+    named = [*([] if canonical in (None, "") else [canonical]), *_list_in(content)]
     try:
-        return [parse_room_alias(alias) for alias in named if alias is not None]  # type: ignore[arg-type]  # it checks
+        return [parse_room_alias(alias) for alias in named]  # type: ignore[arg-type]  # it checks
     except BadIdentifier as fault:
         raise Invalid("M_INVALID_PARAM", f"Not an alias: {fault}") from None
 

@@ -150,8 +150,9 @@ class Room:
 
     def _show(self, pending: Pending) -> None:
         held = pending.held
-        if held.replaced is not None and not held.replaced.stream:
-            held.replaced.stream = self.shown.state[held.event.key].stream
+        if held.replaced is not None:
+            # by now it has its stream position, and may have been redacted
+            held.replaced = self.shown.state[held.event.key].as_replaced()
         self.shown = pending.after
         self.recent.append(held)
         if len(self.recent) > MOST_RECENT:

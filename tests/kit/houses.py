@@ -135,7 +135,7 @@ class Person:
 
     async def bodies(self, room: str, **query: object) -> list[str]:
         """The bodies of the messages of a page, in its order."""
-        page = await self.messages(room, limit=100, **query)
+        page = await self.messages(room, **{"limit": 100, **query})
         return [event["content"].get("body", "") for event in page["chunk"] if event["type"] == "m.room.message"]
 
     async def state(self, room: str, kind: str, key: str = "") -> Any:

@@ -313,6 +313,21 @@ class Failing(LiveCase):
         self.assertTrue(two.live)
         await self.assert_as_stored(two)
 
+    async def test_what_is_redacted_meanwhile_is_not_told_by_what_replaces_it(self) -> None:
+        room = await self.create()
+        secret = await self.rooms.append(room, state("m.room.topic", {"topic": "secret"}))
+        gate = Gate()
+        held_up = gate.hold_writer(self.db)
+        redaction = Draft(type="m.room.redaction", sender=ALICE, content={}, redacts=secret.event_id, target=secret)
+        sending = [self.send(room, redaction), self.send(room, state("m.room.topic", {"topic": "fine"}))]
+        gate.open()
+        await held_up
+        for each in sending:
+            await each
+        replaced = room.recent[-1].replaced
+        assert replaced is not None
+        self.assertEqual((replaced.content, replaced.stream), (b"{}", secret.stream))
+
     async def test_nothing_is_added_to_a_closed_database(self) -> None:
         room = await self.create()
         await self.db.close()
