@@ -79,15 +79,21 @@ _COMPARE: Final[Mapping[str | None, Callable[[int, int], bool]]] = {
 }
 
 
+def kind_of(condition: Mapping[str, Any]) -> str:
+    """The kind of a condition, empty where it names none."""
+    kind = condition.get("kind")
+    return kind if isinstance(kind, str) else ""
+
+
 def compile_conditions(conditions: Iterable[Mapping[str, Any]]) -> tuple[Condition, ...]:
     """A function for each condition, those that look outside the event last."""
-    ordered = sorted(conditions, key=lambda condition: condition.get("kind") not in _OF_EVENT)
+    ordered = sorted(conditions, key=lambda condition: kind_of(condition) not in _OF_EVENT)
     return tuple(compile_condition(condition) for condition in ordered)
 
 
 def compile_condition(condition: Mapping[str, Any]) -> Condition:
     """The function for one condition, as it stands in a rule."""
-    compiler = COMPILERS.get(condition.get("kind", ""))
+    compiler = COMPILERS.get(kind_of(condition))
     return (compiler(condition) if compiler else None) or _never
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from homeserver.policy import Invalid, NotFound
-from homeserver.push.conditions import ME, Condition, Judged, Setting, body_matches, compile_conditions
+from homeserver.push.conditions import ME, Condition, Judged, Setting, body_matches, compile_conditions, kind_of
 from homeserver.push.defaults import DEFAULTS, DISABLED, MASTER
 
 Kind: TypeAlias = Literal["override", "content", "room", "sender", "underride"]
@@ -108,7 +108,7 @@ class RuleSet:
         rules = [(kind, rule) for kind in KINDS for rule, _ in rules_of(edits, kind) if not rule.disabled]
         self._rules = tuple(_compile_rule(kind, rule) for kind, rule in rules)
         self._by_type: dict[str, tuple[_Compiled, ...]] = {}
-        kinds = {condition.get("kind") for _, rule in rules for condition in rule.conditions or ()}
+        kinds = {kind_of(condition) for _, rule in rules for condition in rule.conditions or ()}
         self.personal = "contains_display_name" in kinds
 
     def evaluate(self, event: Judged, user_id: str, setting: Setting) -> Outcome:
@@ -257,6 +257,8 @@ def check_rule(kind: Kind, rule: Rule) -> None:
         raise Invalid("M_INVALID_PARAM", "The ID of the push rule is too long")
     if kind == "content" and rule.pattern is None:
         raise Invalid("M_MISSING_PARAM", "A content rule has a pattern")
+    if not all(kind_of(condition) for condition in rule.conditions or ()):
+        raise Invalid("M_INVALID_PARAM", "A condition has a kind")
     patterns = [rule.pattern, *(condition.get("pattern") for condition in rule.conditions or ())]
     if any(isinstance(pattern, str) and len(pattern) > LONGEST_PATTERN for pattern in patterns):
         raise Invalid("M_INVALID_PARAM", f"A pattern has at most {LONGEST_PATTERN} characters")
@@ -319,6 +321,6 @@ def _compile_rule(kind: Kind, rule: Rule) -> _Compiled:
 def _names_type(condition: Mapping[str, Any]) -> bool:
     """Whether the condition asks for one type of event."""
     pattern = condition.get("pattern")
-    if condition.get("kind") != "event_match" or condition.get("key") != "type" or not isinstance(pattern, str):
+    if kind_of(condition) != "event_match" or condition.get("key") != "type" or not isinstance(pattern, str):
         return False
     return not {"*", "?"} & set(pattern)
