@@ -110,7 +110,7 @@ class Keys:
 
         Spec: client-server-api#post_matrixclientv3keysupload
         """
-        return await self._database.write(_upload, user_id, device_id, upload)
+        return await self._database.write(publish, user_id, device_id, upload)
 
     async def query(self, asker: UserID, wanted: Mapping[UserID, Sequence[DeviceID]]) -> KeyAnswer:
         """Give the keys of people's devices (with no device IDs: of all), and their cross-signing keys.
@@ -132,12 +132,13 @@ class Keys:
         allowed = {person: wanted[person] for person in await self._allowed(asker, wanted)}
         return await self._database.write(_claim, allowed)
 
-    async def changed(self, user_id: UserID, since: int) -> set[UserID]:
-        """Those whose keys changed after a stream position, among the person and all who share a room with them.
+    async def changes(self, user_id: UserID, since: int) -> tuple[set[UserID], set[UserID]]:
+        """What a person missed since a stream position: whose keys changed, of those they share a room with (and their
+        own); and with whom they share none any more.
 
         Spec: client-server-api#get_matrixclientv3keyschanges
         """
-        return await self._database.read(keys.load_changed, user_id, since)
+        return await self._database.read(_load_changes, user_id, since)
 
     async def _allowed(self, asker: UserID, people: Iterable[UserID]) -> list[UserID]:
         return [
@@ -147,8 +148,17 @@ class Keys:
         ]
 
 
-def _upload(txn: Txn, user_id: UserID, device_id: DeviceID, upload: KeyUpload) -> dict[str, int]:
-    """The unit of an upload."""
+def _load_changes(txn: Txn, user_id: UserID, since: int) -> tuple[set[UserID], set[UserID]]:
+    return keys.load_changed(txn, user_id, since), keys.load_parted(txn, user_id, since)
+
+
+def publish(txn: Txn, user_id: UserID, device_id: DeviceID, upload: KeyUpload) -> dict[str, int]:
+    """Publish keys of a device in a unit of work, as :meth:`Keys.upload` does.
+
+    Raises:
+        NotFound: There is no such device.
+        Invalid: As there.
+    """
     if devices.find_device(txn, user_id, device_id) is None:
         raise NotFound("This device was removed")
     if upload.identity is not None and upload.identity != keys.find_device_keys(txn, user_id, device_id):

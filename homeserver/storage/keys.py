@@ -75,6 +75,26 @@ def load_changed(txn: Txn, user_id: UserID, since: int) -> set[UserID]:
     return {UserID(changed) for (changed,) in rows}
 
 
+def load_parted(txn: Txn, user_id: UserID, since: int) -> set[UserID]:
+    """Load those with whom the person shares no room now, and may have shared one until after that position.
+
+    Spec: client-server-api#get_matrixclientv3keyschanges
+    """
+    rows = txn.all(
+        "SELECT DISTINCT theirs.user_id FROM memberships mine"
+        " JOIN memberships theirs ON theirs.room_nid = mine.room_nid"
+        " WHERE mine.user_id = ? AND theirs.user_id <> mine.user_id"
+        " AND (mine.stream > ? AND mine.membership <> 'join' AND theirs.membership = 'join'"
+        " OR theirs.stream > ? AND theirs.membership <> 'join' AND mine.membership = 'join'"
+        " OR mine.stream > ? AND theirs.stream > ? AND mine.membership <> 'join' AND theirs.membership <> 'join')"
+        " AND NOT EXISTS (SELECT 1 FROM memberships ours JOIN memberships others ON others.room_nid = ours.room_nid"
+        " WHERE ours.user_id = ? AND ours.membership = 'join'"
+        " AND others.user_id = theirs.user_id AND others.membership = 'join')",
+        (user_id, since, since, since, since, user_id),
+    )
+    return {UserID(parted) for (parted,) in rows}
+
+
 def find_device_keys(txn: Txn, user_id: UserID, device_id: DeviceID) -> bytes | None:
     """Find the identity keys of a device, as uploaded."""
     row = txn.one("SELECT keys FROM device_keys WHERE user_id = ? AND device_id = ?", (user_id, device_id))

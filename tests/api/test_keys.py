@@ -250,23 +250,49 @@ class Changes(KeysCase):
         await self.publish(self.bob)
         self.assertEqual(await self.changed(since), [])
 
-    async def test_those_with_whom_one_shares_a_room_are_listed(self) -> None:
-        def join(txn: Txn, user_id: str, room_nid: int, membership: str) -> None:
+    async def be(self, client: Client, room_nid: int, membership: str) -> None:
+        """Give somebody a membership, as rooms would write it."""
+
+        def write(txn: Txn) -> None:
             txn.run(
-                "INSERT INTO memberships (user_id, room_nid, membership, event_nid, stream) VALUES (?, ?, ?, 1, 1)",
-                (user_id, room_nid, membership),
+                "INSERT INTO memberships (user_id, room_nid, membership, event_nid, stream) VALUES (?, ?, ?, 1, ?)"
+                " ON CONFLICT (user_id, room_nid) DO UPDATE SET membership = excluded.membership,"
+                " stream = excluded.stream",
+                (client.user_id, room_nid, membership, txn.position()),
             )
 
+        await self.db.write(write)
+
+    async def test_those_with_whom_one_shares_a_room_are_listed(self) -> None:
         carol = await self.register("carol", device_id="PAD")
-        await self.db.write(join, self.alice.user_id, 1, "join")
-        await self.db.write(join, self.alice.user_id, 2, "invite")
-        await self.db.write(join, self.bob.user_id, 1, "join")
-        await self.db.write(join, carol.user_id, 1, "leave")
-        await self.db.write(join, carol.user_id, 2, "join")
+        await self.be(self.alice, 1, "join")
+        await self.be(self.alice, 2, "invite")
+        await self.be(self.bob, 1, "join")
+        await self.be(carol, 1, "leave")
+        await self.be(carol, 2, "join")
         since = f"s{self.db.position}_0"
         for client in (self.bob, carol):
             await self.publish(client)
         self.assertEqual(await self.changed(since), [self.bob.user_id])
+
+    async def test_those_with_whom_one_shares_no_room_any_more_have_left(self) -> None:
+        carol, dave = await self.register("carol"), await self.register("dave")
+        for room_nid, people in ((1, (self.alice, self.bob, carol)), (2, (self.alice, carol)), (3, (self.alice, dave))):
+            for client in people:
+                await self.be(client, room_nid, "join")
+        start = f"s{self.db.position}_0"
+        self.assertEqual(await self.left(start), [])
+        await self.be(self.bob, 1, "leave")
+        await self.be(carol, 1, "ban")
+        self.assertEqual(await self.left(start), [self.bob.user_id])
+        later = f"s{self.db.position}_0"
+        await self.be(self.alice, 3, "leave")
+        await self.be(dave, 3, "leave")
+        self.assertEqual(await self.left(later), [dave.user_id])
+        self.assertEqual(await self.left(start), [self.bob.user_id, dave.user_id])
+
+    async def left(self, since: str) -> Any:
+        return (await self.alice.call("GET", f"/keys/changes?from={since}&to=s{self.db.position}_0")).json["left"]
 
     async def test_tokens_are_ours_and_both_there(self) -> None:
         for query, errcode in (

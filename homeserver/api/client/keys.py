@@ -135,4 +135,5 @@ class _KeysAPI:
     async def changes(self, call: Call) -> Reply:
         since = parse_token(call.query.need("from")).position
         parse_token(call.query.need("to"))
-        return {"changed": sorted(await self._keys.changed(call.caller.user_id, since)), "left": []}
+        changed, left = await self._keys.changes(call.caller.user_id, since)
+        return {"changed": sorted(changed), "left": sorted(left)}
