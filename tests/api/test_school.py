@@ -5,7 +5,8 @@ from typing import Any
 from federation.ids import UserID
 from homeserver.schools.rights import Kind
 from homeserver.storage.accounts import NewAccount, append_account, set_admin
-from tests.kit.district import OFFICE, Client, DistrictCase
+from tests.kit.district import OFFICE, DistrictCase, rooms_of, try_to_send
+from tests.kit.people import V3, Person
 
 HEADER = "Фамилия;Имя;Роль;Класс;ИД;Дети\n"
 
@@ -13,29 +14,29 @@ HEADER = "Фамилия;Имя;Роль;Класс;ИД;Дети\n"
 class Offices(DistrictCase):
     """The demonstration school's office."""
 
-    async def office(self) -> tuple[Client, str]:
+    async def office(self) -> tuple[Person, str]:
         """The administrator, and the path of the organisation."""
-        return await self.log_in("admin1"), f"{OFFICE}/{self.org_id}"
+        return await self.sign_in("admin1"), f"{OFFICE}/{self.org_id}"
 
-    async def operator(self) -> Client:
+    async def operator(self) -> Person:
         """An operator of the region."""
-        bureau, core = self.running.bureau, self.running.core
+        bureau, core = self.server.bureau, self.server.core
         user_id = UserID("@operator:north.example")
         hashed = await bureau.passwords.hash("operator-secret")
         await core.database.write(append_account, NewAccount(user_id=user_id, created_ms=1, password_hash=hashed))
         await core.database.write(set_admin, user_id, True)
         return await self.log_in("operator", "operator-secret")
 
-    async def people(self, admin: Client, path: str, **query: object) -> dict[str, Any]:
+    async def people(self, admin: Person, path: str, **query: object) -> dict[str, Any]:
         """The people by name."""
-        page = await admin.do("GET", f"{path}/people", **query)
+        page = await admin.ok("GET", f"{path}/people", **query)
         return {person["name"]: person for person in page["people"]}
 
     async def test_the_administrator_sees_the_organisation_its_classes_and_people(self) -> None:
         admin, path = await self.office()
-        (org,) = (await admin.do("GET", OFFICE))["organisations"]
+        (org,) = (await admin.ok("GET", OFFICE))["organisations"]
         assert org["org_id"] == self.org_id
-        seen = await admin.do("GET", path)
+        seen = await admin.ok("GET", path)
         assert [entry["title"] for entry in seen["classes"]] == ["5А", "9Б"]
         people = await self.people(admin, path)
         assert people["Лапин Артём"]["roles"][0]["role"] == "pupil"
@@ -49,69 +50,69 @@ class Offices(DistrictCase):
 
     async def test_somebody_verified_by_request_is_let_in_at_once(self) -> None:
         admin, path = await self.office()
-        newcomer = await self.log_in("newcomer")
+        newcomer = await self.sign_in("newcomer")
         staff = await self.room(Kind.STAFF)
-        assert (await newcomer.try_to_say(staff)).status == 403
-        await admin.do("POST", f"{path}/people/{newcomer.user_id}/verify")
-        assert staff in await newcomer.rooms()
-        await newcomer.say(staff, "Всем добрый день")
+        assert (await try_to_send(newcomer, staff)).status == 403
+        await admin.ok("POST", f"{path}/people/{newcomer.user_id}/verify")
+        assert staff in await rooms_of(newcomer)
+        await newcomer.send(staff, "Всем добрый день")
 
     async def test_a_dismissed_teachers_session_and_every_door_are_gone(self) -> None:
         admin, path = await self.office()
-        teacher = await self.log_in("teacher1")
+        teacher = await self.sign_in("teacher1")
         room = await self.room(Kind.PUPILS, "9Б")
-        await teacher.say(room)
-        await admin.do("POST", f"{path}/people/{teacher.user_id}/dismiss")
-        reply = await teacher.try_to_say(room)
+        await teacher.send(room, "hi")
+        await admin.ok("POST", f"{path}/people/{teacher.user_id}/dismiss")
+        reply = await try_to_send(teacher, room)
         assert (reply.status, reply.errcode) == (401, "M_UNKNOWN_TOKEN")
-        again = await self.log_in("teacher1")
-        assert await again.rooms() == set()
-        inside = await again.try_to_say(room)
-        outside = await again.try_to_say("!" + "x" * 43)
+        again = await self.sign_in("teacher1")
+        assert await rooms_of(again) == set()
+        inside = await try_to_send(again, room)
+        outside = await try_to_send(again, "!" + "x" * 43)
         assert (inside.status, inside.body) == (outside.status, outside.body)
         assert (await again.call("GET", f"/rooms/{room}/messages", dir="b")).status == 403
         assert (await again.call("POST", f"/join/{room}", {})).status == 403
 
     async def test_after_a_restart_the_dismissed_are_still_out(self) -> None:
         admin, path = await self.office()
-        teacher = await self.log_in("teacher1")
+        teacher = await self.sign_in("teacher1")
         room = await self.room(Kind.PUPILS, "9Б")
-        await admin.do("POST", f"{path}/people/{teacher.user_id}/dismiss")
+        await admin.ok("POST", f"{path}/people/{teacher.user_id}/dismiss")
         await self.restart()
-        assert (await teacher.try_to_say(room)).status == 401
-        assert await (await self.log_in("teacher1")).rooms() == set()
-        assert (await admin.do("GET", f"{path}/audit"))["entries"][1]["deed"] == "dismiss"
+        assert (await try_to_send(teacher, room)).status == 401
+        assert await rooms_of(await self.sign_in("teacher1")) == set()
+        assert (await admin.ok("GET", f"{path}/audit"))["entries"][1]["deed"] == "dismiss"
 
     async def test_a_pupil_moves_and_the_class_is_promoted(self) -> None:
         admin, path = await self.office()
-        pupil = await self.log_in("pupil1")
+        pupil = await self.sign_in("pupil1")
         ninth = await self.class_id("9Б")
-        await admin.do("POST", f"{path}/people/{pupil.user_id}/move", {"class_id": ninth})
-        assert await self.room(Kind.PUPILS, "9Б") in await pupil.rooms()
-        promoted = await admin.do("POST", f"{path}/classes/{ninth}/promote")
+        await admin.ok("POST", f"{path}/people/{pupil.user_id}/move", {"class_id": ninth})
+        assert await self.room(Kind.PUPILS, "9Б") in await rooms_of(pupil)
+        promoted = await admin.ok("POST", f"{path}/classes/{ninth}/promote")
         assert promoted["title"] == "10Б"
         again = await admin.call("POST", f"{path}/classes/{ninth}/promote")
         assert (again.status, again.errcode) == (409, "M_INVALID_PARAM")
 
     async def test_a_class_and_a_roster_make_people_who_can_sign_in(self) -> None:
         admin, path = await self.office()
-        opened = await admin.do("POST", f"{path}/classes", {"title": "7В"})
+        opened = await admin.ok("POST", f"{path}/classes", {"title": "7В"})
         assert opened["title"] == "7В"
         csv = "\ufeff" + HEADER + "Волков;Глеб;ученик;7В;1;\nВолкова;Инна;мать;;2;1\n"
-        tried = await admin.do("POST", f"{path}/roster", {"csv": csv, "dry_run": True})
+        tried = await admin.ok("POST", f"{path}/roster", {"csv": csv, "dry_run": True})
         assert (tried["done"], len(tried["actions"])) == (False, 4)
-        done = await admin.do("POST", f"{path}/roster", {"csv": csv})
+        done = await admin.ok("POST", f"{path}/roster", {"csv": csv})
         assert (done["done"], len(done["actions"]), done["faults"]) == (True, 4, [])
-        assert (await admin.do("POST", f"{path}/roster", {"csv": csv}))["actions"] == []
+        assert (await admin.ok("POST", f"{path}/roster", {"csv": csv}))["actions"] == []
         person = (await self.people(admin, path))["Волков Глеб"]
-        sheet = (await admin.do("POST", f"{path}/sheets", {"people": [person["user_id"]]}))["sheets"][0]
+        sheet = (await admin.ok("POST", f"{path}/sheets", {"people": [person["user_id"]]}))["sheets"][0]
         pupil = await self.log_in(sheet["login"], sheet["password"])
-        assert await self.room(Kind.PUPILS, "7В") in await pupil.rooms()
+        assert await self.room(Kind.PUPILS, "7В") in await rooms_of(pupil)
 
     async def test_a_roster_tells_its_faults_by_line(self) -> None:
         admin, path = await self.office()
         csv = HEADER + "<b>Волков;Глеб;ученик;9Б;1;\nОрлов;Марк;директор;;2;\nЛисина;Вера;ученица;9Б;3;\n"
-        answer = await admin.do("POST", f"{path}/roster", {"csv": csv})
+        answer = await admin.ok("POST", f"{path}/roster", {"csv": csv})
         assert [fault["line"] for fault in answer["faults"]] == [2, 3]
         assert answer["done"] is False
         assert "Лисина Вера" not in await self.people(admin, path)
@@ -119,10 +120,10 @@ class Offices(DistrictCase):
     async def test_a_mass_removal_is_asked_about(self) -> None:
         admin, path = await self.office()
         csv = HEADER + "".join(f"Волков;Глеб;ученик;9Б;{number};\n" for number in range(10))
-        await admin.do("POST", f"{path}/roster", {"csv": csv})
+        await admin.ok("POST", f"{path}/roster", {"csv": csv})
         reply = await admin.call("POST", f"{path}/roster", {"csv": HEADER, "complete": True})
         assert reply.status == 409
-        answer = await admin.do("POST", f"{path}/roster", {"csv": HEADER, "complete": True, "leaving": 10})
+        answer = await admin.ok("POST", f"{path}/roster", {"csv": HEADER, "complete": True, "leaving": 10})
         assert answer["leaving"] == 10
 
     async def test_the_region_founds_a_school_and_appoints_its_administrator(self) -> None:
@@ -136,20 +137,20 @@ class Offices(DistrictCase):
         assert (await operator.call("POST", OFFICE, wanted)).status == 409
         path = f"{OFFICE}/{org_id}"
         body = {"family": "Соколова", "given": "Марина", "role": "teacher"}
-        user_id = (await operator.do("POST", f"{path}/people", body))["user_id"]
+        user_id = (await operator.ok("POST", f"{path}/people", body))["user_id"]
         order = {"sha256": "0" * 64, "signed_on": "2026-09-01"}
-        await operator.do("POST", f"{path}/people/{user_id}/appoint", order)
+        await operator.ok("POST", f"{path}/people/{user_id}/appoint", order)
         assert (await operator.call("POST", f"{path}/people/{user_id}/appoint", order)).status == 409
-        demo = (await self.log_in("admin1")).user_id
+        demo = (await self.sign_in("admin1")).user_id
         other = {"sha256": "0" * 64, "signed_on": "2026-09-01"}
         assert (await operator.call("POST", f"{OFFICE}/{self.org_id}/people/{demo}/appoint", other)).status == 409
 
     async def test_another_role_is_given_within_its_scope(self) -> None:
         admin, path = await self.office()
-        parent = await self.log_in("parent1")
+        parent = await self.sign_in("parent1")
         body = {"role": "parent", "child": "@pupil5:north.example"}
-        await admin.do("POST", f"{path}/people/{parent.user_id}/roles", body)
-        assert await self.room(Kind.PARENTS, "9Б") in await parent.rooms()
+        await admin.ok("POST", f"{path}/people/{parent.user_id}/roles", body)
+        assert await self.room(Kind.PARENTS, "9Б") in await rooms_of(parent)
         for spoiled in ({"role": "administrator"}, {"role": "teacher", "class_title": "12Я"}, {"role": ""}):
             reply = await admin.call("POST", f"{path}/people/{parent.user_id}/roles", spoiled)
             assert reply.status in {400, 404, 409}, spoiled
@@ -175,13 +176,13 @@ class Offices(DistrictCase):
             ("POST", f"/people/{pupil}/appoint", {"sha256": "0" * 64, "signed_on": "2026-09-01"}),
         ]
         for login in ("teacher1", "pupil1", "parent1", "newcomer", "dismissed"):
-            person = await self.log_in(login)
+            person = await self.sign_in(login)
             for method, path, body in doors:
                 here = await person.call(method, f"{OFFICE}/{self.org_id}{path}", body)
                 nowhere = await person.call(method, f"{OFFICE}/nowhere{path}", body)
                 assert here.status == 404, (login, path, here.body)
                 assert (here.status, here.body) == (nowhere.status, nowhere.body)
-            assert (await person.do("GET", OFFICE))["organisations"] == []
+            assert (await person.ok("GET", OFFICE))["organisations"] == []
             founding = await person.call("POST", OFFICE, {"name": "Школа", "short_name": "Ш"})
             assert founding.status == 404
         assert await self.school() == before
@@ -195,7 +196,6 @@ class Offices(DistrictCase):
         admin, path = await self.office()
         before = await self.school()
         for door, body, status in (
-            ("/people", b"{", 400),
             ("/people", [], 400),
             ("/people", {"family": "Волков"}, 400),
             ("/people", {"family": 1, "given": "Глеб", "role": "teacher"}, 400),
@@ -229,7 +229,7 @@ class Offices(DistrictCase):
         entries: list[dict[str, Any]] = []
         query: dict[str, object] = {"limit": 7}
         while True:
-            page = await admin.do("GET", f"{path}/audit", **query)
+            page = await admin.ok("GET", f"{path}/audit", **query)
             entries += page["entries"]
             if "next" not in page:
                 break
@@ -242,9 +242,9 @@ class Offices(DistrictCase):
     async def test_the_people_are_paged(self) -> None:
         admin, path = await self.office()
         csv = HEADER + "".join(f"Волков;Глеб;ученик;9Б;{number};\n" for number in range(210))
-        await admin.do("POST", f"{path}/roster", {"csv": csv})
-        first = await admin.do("GET", f"{path}/people")
-        second = await admin.do("GET", f"{path}/people", **{"from": first["next"]})
+        await admin.ok("POST", f"{path}/roster", {"csv": csv})
+        first = await admin.ok("GET", f"{path}/people")
+        second = await admin.ok("GET", f"{path}/people", **{"from": first["next"]})
         users = [person["user_id"] for person in (*first["people"], *second["people"])]
         assert len(set(users)) == len(users) == 224
         assert "next" not in second
@@ -254,32 +254,28 @@ class Doors(DistrictCase):
     """Doors of the client API that the first school day does not come by."""
 
     async def test_a_picture_is_seen_in_the_class_and_nowhere_else(self) -> None:
-        teacher = await self.log_in("teacher1")
+        teacher = await self.sign_in("teacher1")
         room = await self.room(Kind.PUPILS, "9Б")
-        uploaded = await self.call(
-            "POST", "/_matrix/media/v3/upload", b"\x89PNG....", token=teacher.token, filename="a.png"
-        )
-        assert uploaded.status == 200, uploaded.body
-        uri = uploaded.json["content_uri"]
+        uri = await teacher.upload(b"\x89PNG....")
         path = "/_matrix/client/v1/media/download/" + uri.removeprefix("mxc://")
-        pupil = await self.log_in("pupil3")
+        pupil = await self.sign_in("pupil3")
         assert (await teacher.call("GET", path)).status == 200
         assert (await pupil.call("GET", path)).status == 404
-        await teacher.say(room, "a.png", msgtype="m.image", url=uri)
+        await teacher.send_event(room, "m.room.message", {"msgtype": "m.image", "body": "a.png", "url": uri})
         assert (await pupil.call("GET", path)).status == 200
         absent = await pupil.call("GET", path + "x")
         for login in ("pupil1", "parent3", "newcomer", "dismissed", "teacher2"):
-            stranger = await self.log_in(login)
+            stranger = await self.sign_in(login)
             reply = await stranger.call("GET", path)
             assert (reply.status, reply.body) == (absent.status, absent.body), login
-            upload = await self.call("POST", "/_matrix/media/v3/upload", b"x", token=stranger.token)
+            upload = await self.call("POST", "/_matrix/media/v3/upload", token=stranger.token, body=b"x")
             assert upload.status == (403 if login in {"newcomer", "dismissed"} else 200)
 
     async def test_nobody_makes_an_account_or_closes_one(self) -> None:
         auth = {"type": "m.login.dummy"}
         wanted = {"username": "friend", "password": "a long password", "auth": auth}
-        assert (await self.call("POST", "/register", wanted)).status == 403
-        pupil = await self.log_in("pupil1")
+        assert (await self.call("POST", f"{V3}/register", wanted)).status == 403
+        pupil = await self.sign_in("pupil1")
         identifier = {"type": "m.id.user", "user": "pupil1"}
         proof = {"type": "m.login.password", "identifier": identifier, "password": "parta-demo-5"}
         assert (await pupil.call("POST", "/account/deactivate", {"auth": proof})).status == 403
@@ -287,17 +283,19 @@ class Doors(DistrictCase):
 
     async def test_the_service_account_has_no_way_in(self) -> None:
         for password in ("", "parta-demo-5"):
-            assert (await self.try_to_log_in("_parta", password)).status == 403
+            identifier = {"type": "m.id.user", "user": "_parta"}
+            wanted = {"type": "m.login.password", "identifier": identifier, "password": password}
+            assert (await self.call("POST", f"{V3}/login", wanted)).status == 403
 
     async def test_rooms_are_begun_for_two_and_belong_to_the_school(self) -> None:
-        teacher, parent = await self.log_in("teacher1"), await self.log_in("parent3")
+        teacher, parent = await self.sign_in("teacher1"), await self.sign_in("parent3")
         wanted = {"invite": [parent.user_id], "is_direct": True, "preset": "private_chat"}
-        room = (await teacher.do("POST", "/createRoom", wanted))["room_id"]
-        assert room in await parent.rooms()
-        await teacher.say(room, "Добрый вечер")
-        await parent.say(room, "Здравствуйте")
-        assert await teacher.heard(room) == ["Добрый вечер", "Здравствуйте"]
-        create = await teacher.do("GET", f"/rooms/{room}/state")
+        room = (await teacher.ok("POST", "/createRoom", wanted))["room_id"]
+        assert room in await rooms_of(parent)
+        await teacher.send(room, "Добрый вечер")
+        await parent.send(room, "Здравствуйте")
+        assert await teacher.texts(room) == ["Здравствуйте", "Добрый вечер"]
+        create = await teacher.ok("GET", f"/rooms/{room}/state")
         assert next(e for e in create if e["type"] == "m.room.create")["sender"] == "@_parta:north.example"
         for spoiled in (
             {**wanted, "preset": "trusted_private_chat"},
@@ -316,27 +314,27 @@ class Doors(DistrictCase):
         assert third.status == 403
 
     async def test_a_teacher_writes_to_a_pupil_under_the_eyes_of_the_administrator(self) -> None:
-        teacher, admin = await self.log_in("teacher1"), await self.log_in("admin1")
+        teacher, admin = await self.sign_in("teacher1"), await self.sign_in("admin1")
         wanted = {"invite": ["@pupil3:north.example"], "is_direct": True}
-        room = (await teacher.do("POST", "/createRoom", wanted))["room_id"]
-        await teacher.say(room, "Зайди завтра")
-        assert await admin.heard(room) == ["Зайди завтра"]
+        room = (await teacher.ok("POST", "/createRoom", wanted))["room_id"]
+        await teacher.send(room, "Зайди завтра")
+        assert await admin.texts(room) == ["Зайди завтра"]
         algorithm = {"algorithm": "m.megolm.v1.aes-sha2"}
         assert (await teacher.call("PUT", f"/rooms/{room}/state/m.room.encryption/", algorithm)).status == 403
-        teacher2 = await self.log_in("teacher2")
+        teacher2 = await self.sign_in("teacher2")
         assert (await teacher2.call("POST", "/createRoom", wanted)).status == 403
 
     async def test_messages_between_devices_reach_only_those_one_may_write_to(self) -> None:
-        pupil, teacher = await self.log_in("pupil3"), await self.log_in("teacher1")
+        pupil, teacher = await self.sign_in("pupil3"), await self.sign_in("teacher1")
         for person in (teacher.user_id, "@pupil4:north.example", "@nobody:north.example"):
             body = {"messages": {person: {"*": {"x": 1}}}}
-            answer = await pupil.do("PUT", "/sendToDevice/m.secret/s1", body)
+            answer = await pupil.ok("PUT", "/sendToDevice/m.secret/s1", body)
             assert answer == {}
 
     async def test_a_room_directory_and_its_aliases_show_nothing(self) -> None:
         for login in ("pupil1", "dismissed"):
-            person = await self.log_in(login)
-            found = await person.do("GET", "/publicRooms")
+            person = await self.sign_in(login)
+            found = await person.ok("GET", "/publicRooms")
             assert found["chunk"] == []
             alias = "/directory/room/%23school:north.example"
             room = await self.room(Kind.CHANNEL)

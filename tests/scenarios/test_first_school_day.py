@@ -3,7 +3,7 @@
 from urllib.parse import quote
 
 from homeserver.schools.rights import Kind
-from tests.kit.district import DistrictCase
+from tests.kit.district import DistrictCase, rooms_of, try_to_send
 
 
 class FirstSchoolDay(DistrictCase):
@@ -11,19 +11,19 @@ class FirstSchoolDay(DistrictCase):
 
     async def test_the_teacher_writes_and_the_pupils_answer(self) -> None:
         room = await self.room(Kind.PUPILS, "9Б")
-        teacher, maxim, darya = [await self.log_in(login) for login in ("teacher1", "pupil3", "pupil4")]
-        await teacher.say(room, "Доброе утро! Контрольная завтра.")
-        await maxim.say(room, "А по какой теме?")
-        await darya.say(room, "По дробям.")
-        expected = ["Доброе утро! Контрольная завтра.", "А по какой теме?", "По дробям."]
-        assert await teacher.heard(room) == await maxim.heard(room) == expected
+        teacher, maxim, darya = [await self.sign_in(login) for login in ("teacher1", "pupil3", "pupil4")]
+        await teacher.send(room, "Доброе утро! Контрольная завтра.")
+        await maxim.send(room, "А по какой теме?")
+        await darya.send(room, "По дробям.")
+        expected = ["По дробям.", "А по какой теме?", "Доброе утро! Контрольная завтра."]
+        assert await teacher.texts(room) == await maxim.texts(room) == expected
 
     async def test_the_parents_talk_among_themselves(self) -> None:
         room = await self.room(Kind.PARENTS, "9Б")
-        teacher, mother = await self.log_in("teacher1"), await self.log_in("parent3")
-        await teacher.say(room, "Собрание в четверг")
-        await mother.say(room, "Спасибо")
-        assert await mother.heard(room) == ["Собрание в четверг", "Спасибо"]
+        teacher, mother = await self.sign_in("teacher1"), await self.sign_in("parent3")
+        await teacher.send(room, "Собрание в четверг")
+        await mother.send(room, "Спасибо")
+        assert await mother.texts(room) == ["Спасибо", "Собрание в четверг"]
 
     async def test_everybody_is_in_exactly_the_rooms_that_are_theirs(self) -> None:
         wide = {await self.room(Kind.SCHOOL), await self.room(Kind.CHANNEL)}
@@ -48,46 +48,49 @@ class FirstSchoolDay(DistrictCase):
             "newcomer": helped,
             "dismissed": set(),
         }
-        found = {login: await (await self.log_in(login)).rooms() for login in expected}
+        found = {login: await rooms_of(await self.sign_in(login)) for login in expected}
         assert found == expected
 
     async def test_only_the_administrator_speaks_in_the_channel(self) -> None:
         room = await self.room(Kind.CHANNEL)
-        admin, teacher, pupil = [await self.log_in(login) for login in ("admin1", "teacher1", "pupil1")]
-        event_id = await admin.say(room, "С началом учебного года!")
-        assert await pupil.heard(room) == ["С началом учебного года!"]
+        admin, teacher, pupil = [await self.sign_in(login) for login in ("admin1", "teacher1", "pupil1")]
+        event_id = await admin.send(room, "С началом учебного года!")
+        assert await pupil.texts(room) == ["С началом учебного года!"]
         relation = {"event_id": event_id}
         for person in (teacher, pupil):
             attempts = [
-                await person.try_to_say(room),
-                await person.try_to_say(room, **{"m.relates_to": {**relation, "rel_type": "m.replace"}}),
-                await person.try_to_say(room, **{"m.relates_to": {**relation, "rel_type": "m.thread"}}),
-                await person.try_to_say(
-                    room, kind="m.reaction", **{"m.relates_to": {**relation, "rel_type": "m.annotation", "key": "👍"}}
+                await try_to_send(person, room),
+                await try_to_send(person, room, **{"m.relates_to": {**relation, "rel_type": "m.replace"}}),
+                await try_to_send(person, room, **{"m.relates_to": {**relation, "rel_type": "m.thread"}}),
+                await try_to_send(
+                    person,
+                    room,
+                    kind="m.reaction",
+                    **{"m.relates_to": {**relation, "rel_type": "m.annotation", "key": "👍"}},
                 ),
-                await person.try_to_say(room, kind="org.matrix.msc3381.poll.start"),
-                await person.try_to_say(room, kind="org.matrix.msc3381.poll.response"),
-                await person.try_to_say(room, kind="m.room.encrypted"),
-                await person.try_to_say(room, kind="m.room.redaction", redacts=event_id),
+                await try_to_send(person, room, kind="org.matrix.msc3381.poll.start"),
+                await try_to_send(person, room, kind="org.matrix.msc3381.poll.response"),
+                await try_to_send(person, room, kind="m.room.encrypted"),
+                await try_to_send(person, room, kind="m.room.redaction", redacts=event_id),
                 await person.call("PUT", f"/rooms/{room}/redact/{quote(event_id, safe='')}/r1", {}),
                 await person.call("PUT", f"/rooms/{room}/typing/{person.user_id}", {"typing": True}),
             ]
             assert {reply.status for reply in attempts[:-1]} == {403}
-        assert await pupil.heard(room) == ["С началом учебного года!"]
+        assert await pupil.texts(room) == ["С началом учебного года!"]
 
     async def test_strangers_stand_before_the_same_closed_door_everywhere(self) -> None:
         room = await self.room(Kind.PUPILS, "9Б")
-        teacher = await self.log_in("teacher1")
-        event_id = await teacher.say(room, "только для своих")
+        teacher = await self.sign_in("teacher1")
+        event_id = await teacher.send(room, "только для своих")
         nowhere = "!" + "x" * 43
         for login in ("newcomer", "dismissed", "pupil1", "parent3", "teacher2"):
-            stranger = await self.log_in(login)
+            stranger = await self.sign_in(login)
             for method, path, body in doors(stranger.user_id, event_id):
                 inside = await stranger.call(method, path.format(room=room), body)
                 outside = await stranger.call(method, path.format(room=nowhere), body)
                 assert inside.status in {403, 404}, (login, method, path, inside.body)
                 assert (inside.status, inside.body) == (outside.status, outside.body), (login, method, path)
-        assert await teacher.heard(room) == ["только для своих"]
+        assert await teacher.texts(room) == ["только для своих"]
 
     async def test_people_who_do_not_know_each_other_are_not_there_for_each_other(self) -> None:
         nobody = "@nobody:north.example"
@@ -99,7 +102,7 @@ class FirstSchoolDay(DistrictCase):
             "teacher2": ("pupil3", "newcomer", "dismissed"),
         }
         for login, others in strangers.items():
-            stranger = await self.log_in(login)
+            stranger = await self.sign_in(login)
             for method, path, body in person_doors():
                 absent = await stranger.call(method, path.format(person=nobody), fill(body, nobody))
                 for other in others:
@@ -114,14 +117,14 @@ class FirstSchoolDay(DistrictCase):
             ("parent1", "pupil1", "Лапин Артём"),
             ("newcomer", "newcomer", "Зимин Олег Павлович"),
         ):
-            person = await self.log_in(login)
-            shown = await person.do("GET", f"/profile/@{other}:north.example")
+            person = await self.sign_in(login)
+            shown = await person.ok("GET", f"/profile/@{other}:north.example")
             assert shown["displayname"] == name
 
     async def test_nobody_changes_powers_names_or_members_by_hand(self) -> None:
         room = await self.room(Kind.PUPILS, "9Б")
         for login in ("teacher1", "pupil3"):
-            person = await self.log_in(login)
+            person = await self.sign_in(login)
             for event_type, content in POWERS_BY_HAND.items():
                 reply = await person.call("PUT", f"/rooms/{room}/state/{event_type}/", content)
                 assert reply.status == 403, (login, event_type, reply.body)
@@ -144,7 +147,7 @@ class FirstSchoolDay(DistrictCase):
 
     async def test_a_teacher_sets_the_topic_and_pins(self) -> None:
         room = await self.room(Kind.PUPILS, "9Б")
-        teacher, pupil = await self.log_in("teacher1"), await self.log_in("pupil3")
+        teacher, pupil = await self.sign_in("teacher1"), await self.sign_in("pupil3")
         for event_type, content in (
             ("m.room.topic", {"topic": "Алгебра"}),
             ("m.room.pinned_events", {"pinned": []}),
