@@ -9,7 +9,7 @@ from federation.ids import DeviceID, UserID, localpart_of
 from homeserver.accounts.passwords import Passwords, check_strength
 from homeserver.accounts.propagation import Propagations
 from homeserver.policy import CloseAccount, Policy
-from homeserver.storage import accounts, data, devices, keys, profiles
+from homeserver.storage import accounts, backup, data, devices, keys, profiles
 from homeserver.storage.accounts import Account
 from homeserver.storage.database import Database, Txn
 
@@ -109,6 +109,7 @@ def close_account(txn: Txn, user_id: UserID, now_ms: int, erase: bool) -> int:
     accounts.set_deactivated(txn, user_id, now_ms, erase=erase)
     devices.remove_all_devices(txn, user_id)
     keys.remove_cross_signing_keys(txn, user_id)
+    backup.remove_backups(txn, user_id)
     profiles.remove_profile(txn, user_id)
     if erase:
         data.remove_account_data(txn, user_id)

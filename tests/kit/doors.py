@@ -36,9 +36,11 @@ from homeserver.api.access import Instants
 from homeserver.api.admin import register as admin_register
 from homeserver.api.client import (
     account,
+    backup,
     capabilities,
     contacts,
     data,
+    dehydrated,
     devices,
     filters,
     keys,
@@ -51,7 +53,9 @@ from homeserver.api.connection import EdgeFactory
 from homeserver.api.edge import Attendants, Edge
 from homeserver.api.limits import RateLimits
 from homeserver.api.metrics import Metrics
+from homeserver.devices.backup import Backups
 from homeserver.devices.crosssigning import CrossSigning
+from homeserver.devices.dehydrated import DehydratedDevices
 from homeserver.devices.devices import Devices
 from homeserver.devices.keys import Keys
 from homeserver.devices.lastseen import LastSeen
@@ -177,6 +181,8 @@ class DoorsCase(TestCase):
             *filters.routes(Filters(self.db)),
             *keys.routes(self.keys, self.cross_signing, self.interactive),
             *todevice.routes(self.to_device),
+            *backup.routes(Backups(self.db)),
+            *dehydrated.routes(DehydratedDevices(self.db, self.now_ms)),
             *capabilities.routes(self.policy, default_version="12"),
             *admin_register.routes(self.registration, nonces, SERVER),
         )

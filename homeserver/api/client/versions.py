@@ -14,7 +14,12 @@ v1.2, 1.3, 1.4, 1.6, 1.7 and 1.10 wait for space hierarchies, relations, threads
 steps, and a support contact.
 """
 
-_VERSIONS = encode({"versions": VERSIONS, "unstable_features": {}})
+UNSTABLE = {
+    "org.matrix.msc3814": True,  # dehydrated devices
+}
+"""Proposals that are here under their own names."""
+
+_VERSIONS = encode({"versions": VERSIONS, "unstable_features": UNSTABLE})
 
 
 def routes(public_base_url: str | None, identity_server: str | None) -> tuple[Route, ...]:
