@@ -110,6 +110,9 @@ def _check_together(settings: Settings, name: str) -> None:
             raise ConfigError(f"{name}: registration.mode: open registration needs policy: open")
         if registration.guests:
             raise ConfigError(f"{name}: registration.guests: guests need policy: open")
+    for number, contact in enumerate(settings.support.contacts):
+        if contact.matrix_id is None and contact.email_address is None:
+            raise ConfigError(f"{name}: support.contacts[{number}]: matrix_id or email_address is missing")
     for number, listener in enumerate(settings.listeners):
         if len(set(listener.resources)) < len(listener.resources):
             raise ConfigError(f"{name}: listeners[{number}].resources: one is named twice")

@@ -112,6 +112,24 @@ class Media(Record, frozen=True, kw_only=True):
     legacy_paths: bool = False
 
 
+class Contact(Record, frozen=True, kw_only=True):
+    """Somebody who answers for the server: a Matrix user or an e-mail address at least.
+
+    `role` is ``m.role.admin``, ``m.role.security``, or a name of one's own in reverse domain notation.
+    """
+
+    role: Annotated[str, Meta(min_length=1)] = "m.role.admin"
+    matrix_id: Annotated[str, Meta(pattern="^@[^:]*:.+")] | None = None
+    email_address: Annotated[str, Meta(pattern="^[^@]+@[^@]+$")] | None = None
+
+
+class Support(Record, frozen=True, kw_only=True):
+    """Whom to ask about the server; announced in /.well-known/matrix/support when anything is given."""
+
+    contacts: tuple[Contact, ...] = ()
+    page: BaseURL | None = None
+
+
 class Log(Record, frozen=True, kw_only=True):
     """How loud the log is, and whether a person or a machine reads it."""
 
@@ -138,4 +156,5 @@ class Settings(Record, frozen=True, kw_only=True):
     identity_server: BaseURL | None = None
     media: Media = Media()
     presence: bool = True
+    support: Support = Support()
     log: Log = Log()

@@ -21,7 +21,9 @@ from homeserver.accounts.commands import Clerk
 from homeserver.accounts.data import ClientConfig, Filters
 from homeserver.accounts.interactive import Interactive
 from homeserver.accounts.login import Logins
+from homeserver.accounts.moderation import Moderation
 from homeserver.accounts.nonces import Nonces
+from homeserver.accounts.openid import OpenIDTokens
 from homeserver.accounts.passwords import Passwords
 from homeserver.accounts.profile import Profiles
 from homeserver.accounts.propagation import Propagations
@@ -33,16 +35,17 @@ from homeserver.api.access import AccessLog, Instants
 from homeserver.api.admin import register as admin_register
 from homeserver.api.client import (
     account,
-    backup,
     capabilities,
     contacts,
     data,
-    dehydrated,
     devices,
     filters,
     keys,
     login,
     media,
+    moderation,
+    networks,
+    openid,
     presence,
     profile,
     pushrules,
@@ -63,9 +66,7 @@ from homeserver.api.route import Route
 from homeserver.api.school import organisations
 from homeserver.api.school import people as school_people
 from homeserver.control import Run, open_control
-from homeserver.devices.backup import Backups
 from homeserver.devices.crosssigning import CrossSigning
-from homeserver.devices.dehydrated import DehydratedDevices
 from homeserver.devices.devices import Devices
 from homeserver.devices.keys import Keys
 from homeserver.devices.lastseen import LastSeen
@@ -298,8 +299,9 @@ def account_routes(core: Core, rooms: RoomParts, people: AccountParts, push_rule
         *data.routes(ClientConfig(database), {"m.push_rules": push_rules}),
         *keys.routes(Keys(database, policy), CrossSigning(database, policy), interactive),
         *todevice.routes(ToDevice(database, policy, now_ms)),
-        *backup.routes(Backups(database)),
-        *dehydrated.routes(DehydratedDevices(database, now_ms)),
+        *openid.routes(OpenIDTokens(database, core.mint, now_ms), server_name),
+        *moderation.routes(Moderation(database, server_name, now_ms)),
+        *networks.routes(),
         *capabilities.routes(policy, default_version=core.world.settings.rooms.default_version),
     )
 
@@ -377,7 +379,9 @@ class Server:
         core = self.core
         return {
             "client": (
-                *versions.routes(settings.public_base_url, settings.identity_server),
+                *versions.routes(
+                    settings.public_base_url, settings.identity_server, versions.build_support(settings.support)
+                ),
                 *account_routes(core, self.rooms, self.people, self.told.counts.rules),
                 *sync_routes(self.told, Filters(core.database)),
                 *room_routes.routes(self.rooms.doors, core.world.now_ms, core.world.server_name),

@@ -12,6 +12,7 @@ from homeserver.rooms.members import Members
 from homeserver.rooms.membership import FindProfile, Memberships
 from homeserver.rooms.mutual import Mutual
 from homeserver.rooms.people import People
+from homeserver.rooms.reports import Reports
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.send import Sending
 from homeserver.rooms.spaces import Spaces
@@ -44,6 +45,7 @@ class Doors:
     spaces: Spaces
     dates: Dates
     mutual: Mutual
+    reports: Reports
 
 
 def build_doors(
@@ -73,4 +75,5 @@ def build_doors(
         spaces=Spaces(rooms, summaries),
         dates=Dates(database, views),
         mutual=Mutual(database, policy),
+        reports=Reports(rooms, database, policy, views, history, summaries),
     )

@@ -52,6 +52,7 @@ class _CapabilitiesAPI:
                 "m.3pid_changes": {"enabled": False},
                 "m.get_login_token": {"enabled": False},
                 "m.forget_forced_upon_leave": {"enabled": False},
+                **({"m.account_moderation": {"lock": True, "suspend": True}} if session.admin else {}),
             }
         }
 

@@ -10,6 +10,7 @@ from homeserver.api.client import (
     history,
     membership,
     mutual,
+    reports,
     send,
     spaces,
     state,
@@ -33,4 +34,5 @@ def routes(doors: Doors, now_ms: Callable[[], int], server_name: str) -> tuple[R
         *spaces.routes(doors.spaces, doors.summaries),
         *dates.routes(doors.dates),
         *mutual.routes(doors.mutual),
+        *reports.routes(doors.reports),
     )

@@ -3,8 +3,12 @@
 Spec: client-server-api#api-versions, client-server-api#well-known-uris
 """
 
-from msgspec.json import encode
+from collections.abc import Mapping
 
+from msgspec.json import encode
+from msgspec.structs import asdict
+
+from config.settings import Support
 from homeserver.api.route import Call, Reply, Route
 
 VERSIONS = ("v1.1", "v1.5", "v1.8", "v1.9", "v1.11", "v1.12")
@@ -22,8 +26,12 @@ UNSTABLE = {
 _VERSIONS = encode({"versions": VERSIONS, "unstable_features": UNSTABLE})
 
 
-def routes(public_base_url: str | None, identity_server: str | None) -> tuple[Route, ...]:
-    """The endpoints by which a client finds this server; the second only where there is an address to announce."""
+def routes(
+    public_base_url: str | None, identity_server: str | None, support: Mapping[str, object] | None = None
+) -> tuple[Route, ...]:
+    """The endpoints by which a client finds this server and those who answer for it; the others only where there is
+    something to announce.
+    """
     versions = Route(
         method="GET",
         path="/_matrix/client/versions",
@@ -31,21 +39,41 @@ def routes(public_base_url: str | None, identity_server: str | None) -> tuple[Ro
         auth="none",
         spec="client-server-api#get_matrixclientversions",
     )
-    if public_base_url is None:
-        return (versions,)
-    discovery = encode(build_discovery(public_base_url, identity_server))
+    found = [versions]
+    if public_base_url is not None:
+        found.append(_announcement("client", build_discovery(public_base_url, identity_server)))
+    if support is not None:
+        found.append(_announcement("support", support))
+    return tuple(found)
+
+
+def _announcement(name: str, content: Mapping[str, object]) -> Route:
+    encoded = encode(content)
 
     async def announce(call: Call) -> Reply:
-        return discovery
+        return encoded
 
-    well_known = Route(
+    return Route(
         method="GET",
-        path="/.well-known/matrix/client",
+        path=f"/.well-known/matrix/{name}",
         handle=announce,
         auth="none",
-        spec="client-server-api#getwell-knownmatrixclient",
+        spec=f"client-server-api#getwell-knownmatrix{name}",
     )
-    return (versions, well_known)
+
+
+def build_support(support: Support) -> dict[str, object] | None:
+    """Whom to ask about this server, None where nobody is named.
+
+    Spec: client-server-api#well-known-uris
+    """
+    named = [
+        {name: value for name, value in asdict(contact).items() if value is not None} for contact in support.contacts
+    ]
+    found: dict[str, object] = {"contacts": named} if named else {}
+    if support.page is not None:
+        found["support_page"] = support.page
+    return found or None
 
 
 def build_discovery(public_base_url: str, identity_server: str | None) -> dict[str, object]:
