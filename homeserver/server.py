@@ -35,9 +35,11 @@ from homeserver.api.access import AccessLog, Instants
 from homeserver.api.admin import register as admin_register
 from homeserver.api.client import (
     account,
+    backup,
     capabilities,
     contacts,
     data,
+    dehydrated,
     devices,
     filters,
     keys,
@@ -66,7 +68,9 @@ from homeserver.api.route import Route
 from homeserver.api.school import organisations
 from homeserver.api.school import people as school_people
 from homeserver.control import Run, open_control
+from homeserver.devices.backup import Backups
 from homeserver.devices.crosssigning import CrossSigning
+from homeserver.devices.dehydrated import DehydratedDevices
 from homeserver.devices.devices import Devices
 from homeserver.devices.keys import Keys
 from homeserver.devices.lastseen import LastSeen
@@ -299,6 +303,8 @@ def account_routes(core: Core, rooms: RoomParts, people: AccountParts, push_rule
         *data.routes(ClientConfig(database), {"m.push_rules": push_rules}),
         *keys.routes(Keys(database, policy), CrossSigning(database, policy), interactive),
         *todevice.routes(ToDevice(database, policy, now_ms)),
+        *backup.routes(Backups(database)),
+        *dehydrated.routes(DehydratedDevices(database, now_ms)),
         *openid.routes(OpenIDTokens(database, core.mint, now_ms), server_name),
         *moderation.routes(Moderation(database, server_name, now_ms)),
         *networks.routes(),
