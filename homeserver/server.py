@@ -98,6 +98,7 @@ from homeserver.schools.facts import Facts
 from homeserver.schools.gate import Gate, service_account
 from homeserver.schools.office import Office
 from homeserver.schools.roster.imports import Rosters
+from homeserver.schools.rounds import Rounds
 from homeserver.schools.sheets import Sheets
 from homeserver.signing import load_signing_key
 from homeserver.storage.database import Change, Database, open_database
@@ -244,6 +245,7 @@ def build_sync(core: Core, rooms: Rooms) -> SyncParts:
     presences = Presences(database, streams, policy, reactor, now_ms, enabled=world.settings.presence)
     sources = Sources(
         database=database,
+        policy=policy,
         streams=streams,
         rooms=rooms,
         typing=typist,
@@ -357,6 +359,7 @@ class Server:
         self._reactor = world.reactor
         self._access = _build_access_log(world)
         self._control: IListeningPort | None = None
+        self._rounds = Rounds(self.bureau.desk, world.reactor)
         self.doors = self._build_doors(world.settings)
         self.metrics.gauges.append(self._measure)
         core.database.on_commit = self._tell
@@ -434,12 +437,15 @@ class Server:
         self.metrics.turns = watch_turns(self._reactor)
         self._control = open_control(self.core.world.settings.data_dir, run, self._reactor)
         self.people.last_seen.start()
+        if self.core.world.settings.policy == "school":
+            self._rounds.start()
         await self.prepare()
         places = ", ".join(place for door in self.doors for place in door.places())
         _log.info("parta %s serves %s on %s", VERSION, self.core.world.server_name, places)
 
     async def stop(self) -> None:
         """Accept nobody any more, answer who waits, finish what is being done, write it all down."""
+        self._rounds.stop()
         if self._control is not None:
             self._control.stopListening()
         if any(door.ports for door in self.doors):

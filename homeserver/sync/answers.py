@@ -9,9 +9,11 @@ from typing import Final, Protocol
 
 import msgspec
 
+from federation.event import Event
 from federation.ids import DeviceID, RoomID, UserID
 from homeserver.ephemeral.presence import Presences, State
 from homeserver.ephemeral.typing import Typing
+from homeserver.policy import Policy, SeeRoom, allows
 from homeserver.rooms.rooms import Rooms
 from homeserver.storage.changes import ReceiptMoved
 from homeserver.storage.database import Database
@@ -71,9 +73,10 @@ class Notices(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Where answers come from."""
+    """Where answers come from. `policy` says whether somebody may still read in a room that they have left."""
 
     database: Database
+    policy: Policy
     streams: Streams
     rooms: Rooms
     typing: Typing
@@ -145,6 +148,21 @@ class _JoinedRoom:
         self.data: list[bytes] = []
 
 
+class _LeftRoom:
+    """What a policy is told of a room that somebody has left."""
+
+    __slots__ = ("room_id",)
+
+    def __init__(self, room_id: RoomID) -> None:
+        self.room_id = room_id
+
+    def state(self, event_type: str, state_key: str = "", /) -> Event | None:
+        return None
+
+    def membership(self, user_id: UserID, /) -> str | None:
+        return "leave"
+
+
 class Answers:
     """Puts answers together."""
 
@@ -166,6 +184,7 @@ class Answers:
         rooms = self._plan_rooms(draft, plan)
         self._plan_rest(draft, plan)
         found = Found() if plan.is_empty else await self._sources.database.read(read_plan, plan)
+        await self._hide_closed(draft, found)
         self._take_up(draft, rooms, found)
         members = [
             *await self._show_rooms(draft, rooms, found),
@@ -228,6 +247,17 @@ class Answers:
                 plan.outside.append(stays[-1])
             else:
                 plan.left.append((_ask_left(draft, room_id), stays))
+
+    async def _hide_closed(self, draft: Draft, found: Found) -> None:
+        """Of rooms left that are closed to the person by now, tell only that they have left them, and only as news."""
+        user_id = draft.request.user_id
+        for room_id, view in list(found.left.items()):
+            if await allows(self._sources.policy, SeeRoom(by=user_id, room=_LeftRoom(room_id))):
+                continue
+            del found.left[room_id]
+            if room_id in draft.news.moves:
+                own = [seen for seen in view.events if _is_own_membership(seen.held, user_id)]
+                found.left[room_id] = View(events=own[-1:], limited=True, end=view.end)
 
     def _take_up(self, draft: Draft, rooms: dict[RoomID, _JoinedRoom], found: Found) -> None:
         for room_id, view in found.views.items():
@@ -412,6 +442,10 @@ def _find_receipts(draft: Draft, ask: Ask, plan: Plan) -> Sequence[ReceiptMoved]
         return ()
     moved = log.receipts_since(since)
     return [each for each in moved if each.kind == "m.read" or each.user_id == ask.user_id] if moved else ()
+
+
+def _is_own_membership(held: RoomEvent, user_id: UserID) -> bool:
+    return held.event.type == MEMBER and held.event.state_key == user_id
 
 
 def _wants_data(wanted: Filter, room_id: RoomID, kind: str) -> bool:

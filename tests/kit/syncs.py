@@ -100,6 +100,7 @@ class SyncCase(HouseCase):
         self.receipts = Receipts(self.db, self.policy, rooms.load, self.now_ms)
         sources = Sources(
             database=self.db,
+            policy=self.policy,
             streams=self.streams,
             rooms=rooms,
             typing=self.typing,
