@@ -103,7 +103,7 @@ def build_head(
     joined: dict[UserID, RoomEvent] = {}
     servers: dict[ServerName, int] = {}
     for key, held in state.items():
-        if key[0] == "m.room.member" and held.event.membership == "join":
+        if key[0] == "m.room.member" and held.membership == "join":
             user_id = UserID(key[1])
             joined[user_id] = held
             server = server_of(user_id)

@@ -26,7 +26,7 @@ class Which:
 
     def takes(self, held: RoomEvent) -> bool:
         """Whether a member event is wanted."""
-        membership = held.event.membership
+        membership = held.membership
         return self.membership in (None, membership) and membership != self.not_membership
 
 

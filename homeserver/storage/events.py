@@ -13,12 +13,14 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 
 from federation.event import Event, encode_client_event, revive_event
-from federation.ids import DeviceID, EventID, RoomID, UserID
+from federation.ids import DeviceID, EventID, RoomID, StateKey, UserID
 from homeserver.storage.database import Insert, Row, Txn
 from homeserver.storage.rooms import RoomRecord
 
 Place: TypeAlias = tuple[int, int]
 """Where an event is in its room: (depth, stream)."""
+
+_REPLACEMENT: Final = "\ufffd"
 
 
 class Standing(IntEnum):
@@ -56,26 +58,37 @@ class RoomEvent:
     `stream` is 0 until it is written, negative when backfilled; `group` is the state group after the event. `event` and
     `client` (the client form with `room_id` and without `unsigned`) are replaced when the event is redacted;
     `redacted_because` is then the redaction in client form. Nothing else of it ever changes.
+
+    One that comes from storage is decoded when somebody first asks for its `event`: most members of a large room never
+    are.
     """
 
     __slots__ = (
         "_client",
-        "event",
+        "_event",
+        "_stored",
         "event_id",
         "group",
+        "membership",
         "nid",
         "origin",
         "redacted_because",
         "replaced",
         "room_nid",
+        "state_key",
         "stream",
+        "type",
     )
 
     def __init__(
         self, event: Event, *, nid: int, room_nid: int, group: int, stream: int = 0, origin: Origin | None = None
     ) -> None:
-        self.event = event
+        self._event: Event | None = event
+        self._stored: tuple[RoomRecord, bytes] | None = None
         self.event_id = event.event_id
+        self.type = event.type
+        self.state_key = event.state_key
+        self.membership = event.membership
         self.nid = nid
         self.room_nid = room_nid
         self.group = group
@@ -87,6 +100,40 @@ class RoomEvent:
 
     def __repr__(self) -> str:
         return f"<RoomEvent {self.stream} {self.event!r}>"
+
+    @classmethod
+    def of_row(cls, room: RoomRecord, row: Row) -> "RoomEvent":
+        """The event of a row of one of the queries here."""
+        held = cls.__new__(cls)
+        nid, held.event_id, held.type, held.state_key, held.membership, stream, group, sender, *rest = row
+        device_id, txn_id, raw, because_id, because, *previous = rest
+        held._event = held._client = None
+        held._stored = room, raw
+        held.nid, held.room_nid, held.stream, held.group = nid, room.nid, stream or 0, group or 0
+        held.origin = None if txn_id is None else Origin(sender, device_id or None, txn_id)
+        held.redacted_because = None if because is None else _encode_stored(room, because_id, because)
+        held.replaced = None if previous[0] is None else _read_replaced(previous)
+        if _REPLACEMENT in held.type or _REPLACEMENT in (held.state_key or ""):
+            # the columns cannot hold a NUL
+            held.type, held.state_key = held.event.type, held.event.state_key
+        return held
+
+    @property
+    def event(self) -> Event:
+        """The event itself."""
+        if self._event is None and self._stored is not None:
+            room, raw = self._stored
+            self._event = revive_event(room.version, raw, event_id=self.event_id, room_id=room.room_id)
+            self._stored = None
+        assert self._event is not None
+        return self._event
+
+    @property
+    def key(self) -> StateKey:
+        """What a state event is about. Asking this of a message is a bug of the caller."""
+        if self.state_key is None:
+            raise TypeError("a message has no state key")
+        return self.type, self.state_key
 
     @property
     def client(self) -> bytes:
@@ -107,8 +154,8 @@ class RoomEvent:
 
     def redact(self, event: Event, because: bytes) -> None:
         """Become the pruned `event`; `because` is the redaction in client form."""
-        self.event = event
-        self._client = None
+        self._event = event
+        self._stored = self._client = None
         self.redacted_because = because
 
     def as_replaced(self) -> Replaced:
@@ -124,15 +171,16 @@ _EVENT: Final = Insert(
 )
 
 _PLAIN: Final = (
-    "SELECT e.nid, e.event_id, e.stream, e.group_nid, e.sender, e.device_id, e.txn_id, e.json, r.event_id, r.json,"
-    " NULL, NULL, NULL, NULL, NULL, NULL FROM events e LEFT JOIN events r ON r.nid = e.redacted_by"
+    "SELECT e.nid, e.event_id, e.type, e.state_key, e.membership, e.stream, e.group_nid, e.sender, e.device_id,"
+    " e.txn_id, e.json, r.event_id, r.json, NULL, NULL, NULL, NULL, NULL, NULL"
+    " FROM events e LEFT JOIN events r ON r.nid = e.redacted_by"
 )
 _WHOLE: Final = (
-    "SELECT e.nid, e.event_id, e.stream, e.group_nid, e.sender, e.device_id, e.txn_id, e.json, r.event_id, r.json,"
-    " p.event_id, p.nid, p.stream, p.group_nid, p.sender, p.json FROM events e"
-    " LEFT JOIN events r ON r.nid = e.redacted_by LEFT JOIN events p ON p.nid = e.replaces_nid"
+    "SELECT e.nid, e.event_id, e.type, e.state_key, e.membership, e.stream, e.group_nid, e.sender, e.device_id,"
+    " e.txn_id, e.json, r.event_id, r.json, p.event_id, p.nid, p.stream, p.group_nid, p.sender, p.json"
+    " FROM events e LEFT JOIN events r ON r.nid = e.redacted_by LEFT JOIN events p ON p.nid = e.replaces_nid"
 )
-"""The columns that `read_event` reads; `_PLAIN` leaves out what the event replaced."""
+"""The columns of `RoomEvent.of_row`; `_PLAIN` leaves out what the event replaced."""
 
 
 class _OnlyContent(msgspec.Struct):
@@ -175,18 +223,8 @@ def set_redacted(txn: Txn, nid: int, raw: bytes, by_nid: int) -> None:
     txn.run("UPDATE events SET json = ?, redacted_by = ? WHERE nid = ? AND redacted_by IS NULL", (raw, by_nid, nid))
 
 
-def read_event(room: RoomRecord, row: Row) -> RoomEvent:
-    """The event of a row of one of the queries here."""
-    nid, event_id, stream, group, sender, device_id, txn_id, raw, because_id, because, *previous = row
-    event = revive_event(room.version, raw, event_id=event_id, room_id=room.room_id)
-    origin = None if txn_id is None else Origin(sender, device_id or None, txn_id)
-    held = RoomEvent(event, nid=nid, room_nid=room.nid, group=group or 0, stream=stream or 0, origin=origin)
-    if because is not None:
-        redaction = revive_event(room.version, because, event_id=because_id, room_id=room.room_id)
-        held.redacted_because = encode_client_event(redaction)
-    if previous[0] is not None:
-        held.replaced = _read_replaced(previous)
-    return held
+def _encode_stored(room: RoomRecord, event_id: EventID, raw: bytes) -> bytes:
+    return encode_client_event(revive_event(room.version, raw, event_id=event_id, room_id=room.room_id))
 
 
 def _read_replaced(row: Sequence[object]) -> Replaced:
@@ -198,7 +236,7 @@ def _read_replaced(row: Sequence[object]) -> Replaced:
 def load_events(txn: Txn, room: RoomRecord, nids: Iterable[int]) -> dict[int, RoomEvent]:
     """The events of those ids, by id, without what they replaced."""
     rows = txn.all_in(f"{_PLAIN} WHERE e.nid {{in}}", nids)
-    return {row[0]: read_event(room, row) for row in rows}
+    return {row[0]: RoomEvent.of_row(room, row) for row in rows}
 
 
 def load_contents(txn: Txn, nids: Iterable[int]) -> dict[int, Mapping[str, object]]:
@@ -210,7 +248,7 @@ def load_contents(txn: Txn, nids: Iterable[int]) -> dict[int, Mapping[str, objec
 def find_event(txn: Txn, room: RoomRecord, event_id: str) -> RoomEvent | None:
     """The event of that ID, if it is in that room's timeline; anything may be asked."""
     row = txn.one(f"{_WHOLE} WHERE e.event_id = ? AND e.room_nid = ? AND e.stream IS NOT NULL", (event_id, room.nid))
-    return None if row is None else read_event(room, row)
+    return None if row is None else RoomEvent.of_row(room, row)
 
 
 def load_recent(txn: Txn, room: RoomRecord, most: int, *, after: int = 0, upto: int | None = None) -> list[RoomEvent]:
@@ -220,7 +258,7 @@ def load_recent(txn: Txn, room: RoomRecord, most: int, *, after: int = 0, upto: 
         f"{_WHOLE} WHERE e.room_nid = ? AND e.stream > ? AND e.stream <= ? ORDER BY e.stream DESC LIMIT ?",
         (room.nid, after, end, most),
     )
-    return [read_event(room, row) for row in reversed(rows)]
+    return [RoomEvent.of_row(room, row) for row in reversed(rows)]
 
 
 def load_page(txn: Txn, room: RoomRecord, start: Place, most: int, *, backwards: bool) -> list[RoomEvent]:
@@ -231,7 +269,7 @@ def load_page(txn: Txn, room: RoomRecord, start: Place, most: int, *, backwards:
         f" ORDER BY e.depth {order}, e.stream {order} LIMIT ?",
         (room.nid, *start, most),
     )
-    return [read_event(room, row) for row in rows]
+    return [RoomEvent.of_row(room, row) for row in rows]
 
 
 def load_dated(
@@ -245,7 +283,7 @@ def load_dated(
         f" ORDER BY e.origin_server_ts {order}, e.depth {order}, e.stream {order} LIMIT ?",
         (room.nid, *start, most),
     )
-    return [read_event(room, row) for row in rows]
+    return [RoomEvent.of_row(room, row) for row in rows]
 
 
 def find_place(txn: Txn, room_nid: int, stream: int) -> Place | None:

@@ -83,7 +83,7 @@ def load_present(txn: Txn, room: RoomRecord, most_recent: int) -> Present:
     nids = load_group_nids(txn, group)
     known = {held.nid: held for held in recent}
     known |= load_events(txn, room, [nid for nid in nids if nid not in known])
-    state = {held.event.key: held for held in (known[nid] for nid in nids)}
+    state = {held.key: held for held in (known[nid] for nid in nids)}
     extremities = (last,) if fork is None else _load_extremities(txn, room, msgspec.json.decode(fork[1]))
     return Present(state=state, group=group, extremities=extremities, recent=recent, recent_floor=floor)
 
@@ -114,7 +114,7 @@ def load_state(txn: Txn, room: RoomRecord, group: int) -> dict[StateKey, RoomEve
     """The whole state of a group."""
     nids = load_group_nids(txn, load_group(txn, group))
     held = load_events(txn, room, nids)
-    return {held[nid].event.key: held[nid] for nid in nids}
+    return {held[nid].key: held[nid] for nid in nids}
 
 
 def find_in_groups(txn: Txn, groups: Iterable[int], *wanted: Collection[int]) -> dict[int, tuple[int | None, ...]]:
