@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol, TypeAlias
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
 from federation.ids import EventID, RoomID
@@ -246,21 +246,17 @@ class Rooms:
         return again
 
     async def _load(self, room_id: RoomID) -> Room | None:
-        waiting = self._loading.get(room_id)
-        if waiting is not None:
-            answer: Deferred[Room | None] = Deferred()
-            waiting.append(answer)
-            return await answer
-        self._loading[room_id] = []
-        try:
-            room = await self._revive(room_id)
-        except BaseException as error:
-            for answer in self._loading.pop(room_id):
-                answer.errback(error)
-            raise
+        answer: Deferred[Room | None] = Deferred()
+        waiting = self._loading.setdefault(room_id, [])
+        waiting.append(answer)
+        if len(waiting) == 1:
+            # a Deferred of its own: the first who asks may go away, the others still wait
+            ensureDeferred(self._revive(room_id)).addBoth(self._give, room_id)
+        return await answer
+
+    def _give(self, found: "Room | Failure | None", room_id: RoomID) -> None:
         for answer in self._loading.pop(room_id):
-            answer.callback(room)
-        return room
+            answer.callback(found)
 
     async def _revive(self, room_id: RoomID) -> Room | None:
         dropped = self._dropped.get(room_id)

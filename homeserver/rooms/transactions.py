@@ -17,9 +17,10 @@ from federation.ids import DeviceID, EventID, UserID
 from homeserver.storage.database import Database
 from homeserver.storage.events import Origin, load_sent
 
-MOST_REQUESTS: Final = 1000
+MOST_REQUESTS: Final = 300
 """How many requests of a device are known again; a transaction id that is older than that counts as new."""
-MOST_DEVICES: Final = 10_000
+MOST_HELD: Final = 100_000
+"""How many requests of all devices are in memory, about 350 bytes each."""
 
 
 class Request(NamedTuple):
@@ -38,8 +39,10 @@ _Owner: TypeAlias = tuple[UserID, DeviceID | None]
 class Transactions:
     """What devices sent lately."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, most_held: int = MOST_HELD) -> None:
         self._db = database
+        self._most_held = most_held
+        self._held = 0
         self._devices: OrderedDict[_Owner, _Device] = OrderedDict()
 
     async def once(self, origin: Origin, request: Request, send: Callable[[], Coroutine[Any, Any, EventID]]) -> EventID:
@@ -53,6 +56,7 @@ class Transactions:
         device = self._devices.get(owner)
         if device is None:
             device = await self._load(owner)
+        self._devices.move_to_end(owner)
         known = device.get(request)
         if isinstance(known, str):
             return known
@@ -61,8 +65,9 @@ class Transactions:
             known.append(answer)
             return await answer
         device[request] = [answer]
+        self._held += 1
         ensureDeferred(send()).addCallbacks(
-            _answer, _fail, callbackArgs=(device, request), errbackArgs=(device, request)
+            self._answer, self._fail, callbackArgs=(device, request), errbackArgs=(device, request)
         )
         return await answer
 
@@ -73,31 +78,34 @@ class Transactions:
             if sent.redacts is not None:
                 loaded[Request(sent.room_id, sent.redacts, sent.txn_id)] = sent.event_id
         # whoever was faster has the device's present
-        device = self._devices.setdefault(owner, loaded)
-        self._let_go()
+        device = self._devices.get(owner)
+        if device is None:
+            device = self._devices[owner] = loaded
+            self._held += len(loaded)
+            self._let_go()
         return device
 
     def _let_go(self) -> None:
-        if len(self._devices) <= MOST_DEVICES:
-            return
-        for owner, device in self._devices.items():
+        """Forget the devices that sent nothing for longest and wait for nothing, but never the one that came last."""
+        for owner, device in list(self._devices.items())[:-1] if self._held > self._most_held else ():
             if all(isinstance(known, str) for known in device.values()):
+                self._held -= len(device)
                 del self._devices[owner]
+            if self._held <= self._most_held:
                 return
 
-
-def _answer(event_id: EventID, device: _Device, request: Request) -> None:
-    waiting = device[request]
-    device[request] = event_id
-    if len(device) > MOST_REQUESTS:
+    def _answer(self, event_id: EventID, device: _Device, request: Request) -> None:
+        waiting = device[request]
+        device[request] = event_id
         oldest = next(iter(device))
-        if isinstance(device[oldest], str):
+        if len(device) > MOST_REQUESTS and isinstance(device[oldest], str):
             del device[oldest]
-    for answer in waiting if isinstance(waiting, list) else ():
-        answer.callback(event_id)
+            self._held -= 1
+        for answer in waiting if isinstance(waiting, list) else ():
+            answer.callback(event_id)
 
-
-def _fail(failure: Failure, device: _Device, request: Request) -> None:
-    waiting = device.pop(request)
-    for answer in waiting if isinstance(waiting, list) else ():
-        answer.errback(failure)
+    def _fail(self, failure: Failure, device: _Device, request: Request) -> None:
+        waiting = device.pop(request)
+        self._held -= 1
+        for answer in waiting if isinstance(waiting, list) else ():
+            answer.errback(failure)

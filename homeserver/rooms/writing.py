@@ -4,11 +4,11 @@ An event is written only if those it was built on are, by the same commit or an 
 without asking the database: see `Addition`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal, TypeAlias
 
 from federation.event import Event
-from federation.ids import ServerName, UserID, server_of
+from federation.ids import ServerName, StateKey, UserID, server_of
 from homeserver.media.references import find_references
 from homeserver.rooms.head import Head
 from homeserver.storage.changes import EventAdded
@@ -17,11 +17,19 @@ from homeserver.storage.directory import Listing, set_published
 from homeserver.storage.events import RoomEvent, append_event, set_redacted
 from homeserver.storage.media import append_references, remove_references
 from homeserver.storage.members import set_membership
+from homeserver.storage.names import set_open
 from homeserver.storage.rooms import RoomRecord, append_room
 from homeserver.storage.state import GroupRow, StateChange, append_group, append_state_change
 
 Work: TypeAlias = Callable[[Txn], object]
 """Something else to be written with events, in the same transaction: a function of it that may run twice."""
+
+
+_OPENING: Final[Mapping[StateKey, tuple[Literal["join", "read"], str, str]]] = {
+    ("m.room.join_rules", ""): ("join", "join_rule", "public"),
+    ("m.room.history_visibility", ""): ("read", "history_visibility", "world_readable"),
+}
+"""The state by which a room is open to all: why, and which value of which field makes it so."""
 
 
 class RoomDropped(Exception):  # noqa: N818 - says what happened
@@ -137,3 +145,8 @@ def _write_state(txn: Txn, held: RoomEvent, group: GroupRow, stream: int, server
     append_state_change(txn, held.room_nid, StateChange(stream, key, held.nid))
     if key[0] == "m.room.member":
         set_membership(txn, held, stream, ours=server_of(UserID(key[1])) == server)
+    elif key in _OPENING:
+        why, field, value = _OPENING[key]
+        is_open = held.event.content.get(field) == value
+        if is_open or held.replaced is not None:
+            set_open(txn, held.room_nid, why, is_open=is_open)
