@@ -29,7 +29,7 @@ from config.settings import Settings
 from homeserver.api.connection import EdgeFactory
 from homeserver.server import Server, build_server
 from homeserver.storage.database import Dialect
-from tests.kit.databases import make_database, find_memory_folder, reactor_in_use
+from tests.kit.databases import find_memory_folder, make_database, reactor_in_use
 from tests.kit.people import V3, Person
 from tests.kit.wire import Reply, Wire, encode_request
 
