@@ -30,6 +30,7 @@ from homeserver.accounts.propagation import Propagations
 from homeserver.accounts.registration import Registration
 from homeserver.accounts.sessions import Sessions
 from homeserver.accounts.tokens import Mint
+from homeserver.accounts.userdirectory import UserDirectory
 from homeserver.api import metrics as metrics_page
 from homeserver.api.access import AccessLog, Instants
 from homeserver.api.admin import register as admin_register
@@ -56,6 +57,7 @@ from homeserver.api.client import (
     sync,
     todevice,
     typing,
+    userdirectory,
     versions,
 )
 from homeserver.api.client import rooms as room_routes
@@ -310,6 +312,7 @@ def account_routes(core: Core, rooms: RoomParts, people: AccountParts, push_rule
         *openid.routes(OpenIDTokens(database, core.mint, now_ms), server_name),
         *moderation.routes(Moderation(database, server_name, now_ms)),
         *networks.routes(),
+        *userdirectory.routes(UserDirectory(database, policy)),
         *capabilities.routes(policy, default_version=core.world.settings.rooms.default_version),
     )
 

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, cast
 from federation.ids import UserID
 from homeserver.storage.changes import SessionsEnded
 from homeserver.storage.database import Txn
+from homeserver.storage.names import renew_words
 
 Kind: TypeAlias = Literal["user", "guest", "appservice", "server"]
 Propagation: TypeAlias = Literal["profile", "departure"]
@@ -76,7 +77,10 @@ def append_account(txn: Txn, new: NewAccount) -> bool:
         "INSERT INTO users (user_id, kind, password_hash, admin, created_ms) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (user_id) DO NOTHING"
     )
-    return txn.run(sql, (new.user_id, new.kind, new.password_hash, int(new.admin), new.created_ms)) == 1
+    if txn.run(sql, (new.user_id, new.kind, new.password_hash, int(new.admin), new.created_ms)) != 1:
+        return False
+    renew_words(txn, new.user_id)
+    return True
 
 
 def set_password(txn: Txn, user_id: UserID, password_hash: str | None) -> None:
@@ -87,6 +91,7 @@ def set_password(txn: Txn, user_id: UserID, password_hash: str | None) -> None:
 def set_kind(txn: Txn, user_id: UserID, kind: Kind) -> None:
     """Make it an account of another kind; its sessions are looked up again."""
     txn.run("UPDATE users SET kind = ? WHERE user_id = ?", (kind, user_id))
+    renew_words(txn, user_id)
     _tell(txn, user_id)
 
 
@@ -124,6 +129,7 @@ def set_deactivated(txn: Txn, user_id: UserID, at_ms: int, *, erase: bool) -> No
         " erased_ms = COALESCE(erased_ms, ?) WHERE user_id = ?",
         (at_ms, at_ms if erase else None, user_id),
     )
+    renew_words(txn, user_id)
     _tell(txn, user_id)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from federation.ids import UserID
 from homeserver.storage.changes import UserDataChanged
 from homeserver.storage.database import Txn
+from homeserver.storage.names import renew_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +31,12 @@ def set_profile(txn: Txn, user_id: UserID, profile: ProfileRow) -> None:
         " fields = excluded.fields",
         (user_id, profile.displayname, profile.avatar_url, profile.fields),
     )
+    renew_words(txn, user_id)
     txn.tell(UserDataChanged(position=txn.position(), user_id=user_id, kind="profile"))
 
 
 def remove_profile(txn: Txn, user_id: UserID) -> None:
     """Forget a person's profile."""
     if txn.run("DELETE FROM profiles WHERE user_id = ?", (user_id,)):
+        renew_words(txn, user_id)
         txn.tell(UserDataChanged(position=txn.position(), user_id=user_id, kind="profile"))
