@@ -251,10 +251,11 @@ class SetPresence(Act):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadMedia(Act):
-    """Store a file of that type and size (None while unknown)."""
+    """Store a file of that type and size (None while unknown), by somebody who has stored `used` bytes so far."""
 
     content_type: str
     size: int | None
+    used: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

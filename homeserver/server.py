@@ -338,7 +338,9 @@ def media_routes(core: Core) -> tuple[Route, ...]:
         reactor=reactor, threads=reactor.getThreadPool(), now_ms=world.now_ms, token_bytes=world.token_bytes
     )
     store = Media(world.server_name, core.database, core.policy, files, Thumbnails(files, reactor, reactor), outside)
-    return media.routes(store, upload_bytes=settings.limits.upload_bytes)
+    return media.routes(
+        store, upload_bytes=settings.limits.upload_bytes, legacy_paths=settings.media.legacy_paths
+    )
 
 
 def admin_routes(core: Core, people: AccountParts) -> tuple[Route, ...]:

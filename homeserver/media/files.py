@@ -2,10 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from homeserver.storage.faults import StorageUnavailable
 
 _BLOCK = 1 << 18
 
@@ -53,11 +56,12 @@ class Files:
 
         Raises:
             TooLarge: It has more bytes than this folder takes; nothing is kept.
+            StorageUnavailable: The disk cannot take it, being full or read-only; nothing is kept.
         """
         incoming = self._incoming / media_id
         digest, size = hashlib.sha256(), 0
         try:
-            with incoming.open("xb") as out:
+            with _disk(), incoming.open("xb") as out:
                 while block := content.read(_BLOCK):
                     size += len(block)
                     if size > self._largest:
@@ -72,10 +76,15 @@ class Files:
         return StoredFile(size=size, sha256=digest.hexdigest())
 
     def keep(self, incoming: Path, place: Path) -> None:
-        """Move a finished file to its place, so that it stays there after a loss of power."""
-        place.parent.mkdir(parents=True, exist_ok=True)
-        incoming.rename(place)
-        _sync_folder(place.parent)
+        """Move a finished file to its place, so that it stays there after a loss of power.
+
+        Raises:
+            StorageUnavailable: The disk cannot take it.
+        """
+        with _disk():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            incoming.rename(place)
+            _sync_folder(place.parent)
 
     def remove(self, media_id: str) -> None:
         """Take away a file and its thumbnails; one that is not there is no error."""
@@ -87,6 +96,15 @@ class Files:
 
     def _place(self, kind: str, name: str) -> Path:
         return self._folder / kind / name[:2] / name[2:4] / name
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """Whatever is wrong with the disk may be right later."""
+    try:
+        yield
+    except OSError as fault:
+        raise StorageUnavailable(f"storage unavailable: {fault}") from fault
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Final, TypeVar, TypeVarTuple
 
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -15,8 +16,15 @@ from homeserver.media.files import Files, new_media_id
 from homeserver.media.thumbnails import CannotThumbnail, Method, Thumbnails, nearest_size
 from homeserver.policy import NotFound, Policy, SeeMedia, UploadMedia
 from homeserver.storage import media as table
-from homeserver.storage.database import Database
-from homeserver.storage.media import MediaRecord, MediaUse
+from homeserver.storage.database import Database, Txn
+from homeserver.storage.media import MediaRecord, MediaTaken, MediaUse, PendingMedia
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+PENDING_MS: Final = 24 * 60 * 60 * 1000
+MOST_PENDING: Final = 20
+"""How long an address waits for its file, and how many of them one person may have."""
 
 INLINE = frozenset(
     "text/css text/plain text/csv application/json application/ld+json image/jpeg image/gif image/png image/apng"
@@ -26,6 +34,30 @@ INLINE = frozenset(
 """Content types that a browser may show in place. Spec: client-server-api#serving-inline-content"""
 
 PICTURES = frozenset(("image/jpeg", "image/png", "image/gif", "image/webp"))
+
+
+class NotYetUploaded(Exception):
+    """The address was given out, and its file has not come in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file that somebody brings; `size` is what the sender says, None if nothing."""
+
+    content: BinaryIO
+    content_type: str
+    filename: str | None
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The thumbnail that somebody would like, in pixels."""
+
+    width: int
+    height: int
+    method: Method
+    animated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +82,7 @@ class Servable:
 class World:
     """What the media store needs of the outside: a thread pool with its reactor, the time and chance."""
 
-    reactor: IReactorFromThreads
+    reactor: Any
     threads: ThreadPool
     now_ms: Callable[[], int]
     token_bytes: Callable[[int], bytes]
@@ -74,10 +106,9 @@ class Media:
         self._files = files
         self._thumbnails = thumbnails
         self._world = world
+        self._waiting: dict[str, list[Deferred[None]]] = {}
 
-    async def upload(
-        self, by: UserID, content: BinaryIO, *, content_type: str, filename: str | None, size: int | None
-    ) -> MxcURI:
+    async def upload(self, by: UserID, upload: Upload) -> MxcURI:
         """Store a file; when this returns it is on disk and in the database, for good.
 
         Raises:
@@ -86,52 +117,81 @@ class Media:
 
         Spec: client-server-api#post_matrixmediav3upload
         """
-        await self._policy.check(UploadMedia(by=by, content_type=content_type, size=size))
-        media_id = new_media_id(self._world.token_bytes)
-        stored = await deferToThreadPool(self._world.reactor, self._world.threads, self._files.store, media_id, content)
-        record = MediaRecord(
-            origin=self._server_name,
-            media_id=media_id,
-            uploader=by,
-            created_ms=self._world.now_ms(),
-            content_type=content_type,
-            filename=filename,
-            size=stored.size,
-            sha256=stored.sha256,
-        )
-        await self._database.write(table.append_media, record)
-        return MxcURI(f"mxc://{self._server_name}/{media_id}")
+        record = await self._store(by, self._new_id(), upload)
+        await self._keep(table.append_media, record)
+        return self._uri(record.media_id)
 
-    async def download(self, by: UserID, origin: ServerName, media_id: str) -> Servable:
-        """Give a file to somebody who may see it.
+    async def reserve(self, by: UserID) -> tuple[MxcURI, int]:
+        """Give out an address whose file is uploaded later, and until when (in ms) it waits for it.
+
+        Raises:
+            Refused: That person may not upload.
+            MediaFull: That person has too many such addresses already.
+
+        Spec: client-server-api#post_matrixmediav1create
+        """
+        await self._policy.check(UploadMedia(by=by, content_type="application/octet-stream", size=None))
+        now_ms = self._world.now_ms()
+        pending = PendingMedia(
+            origin=self._server_name,
+            media_id=self._new_id(),
+            uploader=by,
+            expires_ms=now_ms + PENDING_MS,
+        )
+        await self._database.write(table.append_pending, pending, now_ms, MOST_PENDING)
+        return self._uri(pending.media_id), pending.expires_ms
+
+    async def fill(self, by: UserID, origin: ServerName, media_id: str, upload: Upload) -> None:
+        """Store the file of an address that was given out before.
+
+        Raises:
+            NotFound: There is no such address, or it has expired.
+            MediaTaken: It has its file.
+            Refused: It was given to somebody else, or that person may not upload such a file.
+            TooLarge: It is larger than this server takes.
+
+        Spec: client-server-api#put_matrixmediav3uploadservernamemediaid
+        """
+        pending = await self._database.read(table.find_pending, origin, media_id, self._world.now_ms())
+        if pending is None:
+            raise NotFound("Unknown media ID")
+        if pending.uploader != by:
+            raise Refused("media", "This address was given to somebody else")
+        await self._keep(table.fill_pending, await self._store(by, media_id, upload))
+        for waiter in self._waiting.pop(media_id, ()):
+            waiter.callback(None)
+
+    async def download(self, by: UserID | None, origin: ServerName, media_id: str, *, wait_ms: int = 0) -> Servable:
+        """Give a file to somebody who may see it; one that is not uploaded yet is waited for.
 
         Raises:
             NotFound: There is none, or it is not for that person: one answer for both.
+            NotYetUploaded: It has not come in time.
 
         Spec: client-server-api#get_matrixclientv1mediadownloadservernamemediaid
         School: row 54
         """
-        return self._servable(await self._load(by, origin, media_id))
+        return self._servable(await self._load(by, origin, media_id, wait_ms))
 
     async def thumbnail(
-        self, by: UserID, origin: ServerName, media_id: str, wanted: tuple[int, int, Method], *, animated: bool
+        self, by: UserID | None, origin: ServerName, media_id: str, wanted: Wanted, *, wait_ms: int = 0
     ) -> Servable:
         """Give a picture's thumbnail, or the picture where that is the smaller, to somebody who may see it.
 
         Raises:
-            NotFound: As for :meth:`download`.
+            NotFound, NotYetUploaded: As for :meth:`download`.
             CannotThumbnail: It is no picture that this server reads.
             TooLarge: It has too many pixels.
 
         Spec: client-server-api#thumbnails
         """
-        record = await self._load(by, origin, media_id)
-        size = nearest_size(*wanted)
+        record = await self._load(by, origin, media_id, wait_ms)
+        size = nearest_size(wanted.width, wanted.height, wanted.method)
         if size is None:  # larger than any thumbnail: the picture itself
             if record.content_type not in PICTURES:
                 raise CannotThumbnail
             return self._servable(record)
-        made = await self._thumbnails.thumbnail(media_id, size, animated=animated)
+        made = await self._thumbnails.thumbnail(record.file_id, size, animated=wanted.animated)
         if made.path is None:
             return self._servable(record)
         return Servable(
@@ -141,17 +201,72 @@ class Media:
             etag=f"{record.sha256[:32]}-{made.path.name.rpartition('-')[0]}",
         )
 
-    async def _load(self, by: UserID, origin: ServerName, media_id: str) -> MediaRecord:
+    async def _store(self, by: UserID, media_id: str, upload: Upload) -> MediaRecord:
+        used = await self._database.read(table.used_bytes, by)
+        act = UploadMedia(by=by, content_type=upload.content_type, size=upload.size, used=used)
+        await self._policy.check(act)
+        file_id = self._new_id()
+        stored = await self._call(self._files.store, file_id, upload.content)
+        return MediaRecord(
+            origin=self._server_name,
+            media_id=media_id,
+            uploader=by,
+            created_ms=self._world.now_ms(),
+            content_type=upload.content_type,
+            filename=upload.filename,
+            size=stored.size,
+            sha256=stored.sha256,
+            file_id=file_id,
+        )
+
+    async def _keep(self, write: Callable[[Txn, MediaRecord], None], record: MediaRecord) -> None:
+        """Commit the record of a file that is on disk; without a record there is no file."""
+        try:
+            await self._database.write(write, record)
+        except MediaTaken:
+            await self._call(self._files.remove, record.file_id)
+            raise
+
+    async def _load(self, by: UserID | None, origin: ServerName, media_id: str, wait_ms: int) -> MediaRecord:
+        if origin != self._server_name:
+            raise NotFound
         found = await self._database.read(table.find_media, origin, media_id)
-        if found is None or origin != self._server_name:
+        if found is None and await self._comes(by, media_id, wait_ms):
+            found = await self._database.read(table.find_media, origin, media_id)
+        if found is None:
             raise NotFound
         record, use = found
-        await self._check(by, record, use)
+        await self._check(by, media_id, record.uploader, use)
         return record
 
-    async def _check(self, by: UserID, record: MediaRecord, use: MediaUse) -> None:
-        mxc = MxcURI(f"mxc://{record.origin}/{record.media_id}")
-        act = SeeMedia(by=by, mxc=mxc, uploader=record.uploader, rooms=use.rooms, avatar_of=use.avatar_of)
+    async def _comes(self, by: UserID | None, media_id: str, wait_ms: int) -> bool:
+        """Wait for the file of an address that was given out; False when it never was.
+
+        Raises: NotYetUploaded.
+        """
+        turn: Deferred[None] = Deferred()
+        self._waiting.setdefault(media_id, []).append(turn)  # first wait, then look: no upload is missed
+        try:
+            pending = await self._database.read(table.find_pending, self._server_name, media_id, self._world.now_ms())
+            if pending is None:
+                return False
+            use = await self._database.read(table.find_use, self._server_name, media_id)
+            await self._check(by, media_id, pending.uploader, use)
+            await turn.addTimeout(wait_ms / 1000, self._world.reactor)
+        except MediaTaken:
+            return True
+        except TooLate:
+            raise NotYetUploaded from None
+        finally:
+            waiting = self._waiting.get(media_id, [])
+            if turn in waiting:
+                waiting.remove(turn)
+            if not waiting:
+                self._waiting.pop(media_id, None)
+        return True
+
+    async def _check(self, by: UserID | None, media_id: str, uploader: UserID | None, use: MediaUse) -> None:
+        act = SeeMedia(by=by, mxc=self._uri(media_id), uploader=uploader, rooms=use.rooms, avatar_of=use.avatar_of)
         try:
             await self._policy.check(act)
         except Refused:
@@ -159,8 +274,18 @@ class Media:
 
     def _servable(self, record: MediaRecord) -> Servable:
         return Servable(
-            path=self._files.path(record.media_id),
+            path=self._files.path(record.file_id),
             content_type=record.content_type,
             filename=record.filename,
             etag=record.sha256[:32],
         )
+
+    def _new_id(self) -> str:
+        return new_media_id(self._world.token_bytes)
+
+    def _uri(self, media_id: str) -> MxcURI:
+        return MxcURI(f"mxc://{self._server_name}/{media_id}")
+
+    def _call(self, work: Callable[[*Ts], T], *args: *Ts) -> Deferred[T]:
+        """Do blocking work in a thread."""
+        return deferToThreadPool(self._world.reactor, self._world.threads, work, *args)

@@ -58,7 +58,8 @@ class _Maker(protocol.ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
         if self.timer is not None and self.timer.active():
             self.timer.cancel()
-        self.done.callback(self._printed.decode("ascii") if reason.check(error.ProcessDone) else "unreadable")
+        ended_well = isinstance(reason.value, error.ProcessDone)
+        self.done.callback(self._printed.decode("ascii") if ended_well else "unreadable")
 
 
 def nearest_size(width: int, height: int, method: Method) -> tuple[int, int, Method] | None:

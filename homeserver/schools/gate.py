@@ -15,6 +15,7 @@ from homeserver import policy
 from homeserver.policy import Act, Hidden, RoomAct
 from homeserver.schools.facts import Facts
 from homeserver.schools.rights import (
+    QUOTA_BYTES,
     Action,
     Contact,
     Grant,
@@ -193,6 +194,12 @@ def _check_belongs(act: Act, grants: tuple[Grant, ...]) -> None:
         raise Hidden
 
 
+def _check_upload(act: policy.UploadMedia, grants: tuple[Grant, ...]) -> None:
+    _check_belongs(act, grants)
+    if act.used + (act.size or 0) > max(QUOTA_BYTES[grant.role] for grant in grants):
+        raise NotAllowed("Your files take all the space there is for them")
+
+
 def _pass_alone(act: Act, grants: tuple[Grant, ...]) -> None:
     pass
 
@@ -226,7 +233,7 @@ _CONTACTS: Mapping[type[Act], Contact] = {
 _ALONE: Mapping[type[Act], _Judge] = {
     policy.SetProfile: _check_profile,
     policy.SetPresence: _check_belongs,
-    policy.UploadMedia: _check_belongs,
+    policy.UploadMedia: _check_upload,
     policy.LogIn: _pass_alone,
     policy.CloseAccount: _check_account,
 }

@@ -12,6 +12,7 @@ School: rows 1-5, 25, 41, 49, 51, decided 1-4
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from federation.ids import UserID
 
@@ -24,6 +25,17 @@ class Role(StrEnum):
     TEACHER = "teacher"
     PARENT = "parent"
     PUPIL = "pupil"
+
+
+_GIB: Final = 1 << 30
+QUOTA_BYTES: Final[Mapping[Role, int]] = {
+    Role.ADMINISTRATOR: 50 * _GIB,
+    Role.EDITOR: 20 * _GIB,
+    Role.TEACHER: 20 * _GIB,
+    Role.PARENT: 1 * _GIB,
+    Role.PUPIL: 2 * _GIB,
+}
+"""How many bytes of files somebody may keep, by the role that allows the most. School: rows 45, 54"""
 
 
 class Kind(StrEnum):

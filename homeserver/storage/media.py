@@ -10,6 +10,7 @@ _REFER = """
     INSERT INTO media_references (origin, media_id, room_nid, event_nid)
     SELECT ?, ?, ?, ?
     WHERE EXISTS (SELECT 1 FROM media WHERE origin = ? AND media_id = ? AND uploader = ?)
+       OR EXISTS (SELECT 1 FROM media_pending WHERE origin = ? AND media_id = ? AND uploader = ?)
        OR EXISTS (
             SELECT 1 FROM media_references known
             JOIN memberships ON memberships.room_nid = known.room_nid
@@ -20,7 +21,10 @@ _REFER = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaRecord:
-    """A file that this server has: who brought it when, and what it is. `size` in bytes, `sha256` in hex."""
+    """A file that this server has: who brought it when, and what it is.
+
+    `size` is in bytes, `sha256` in hex; `file_id` names its bytes on disk.
+    """
 
     origin: ServerName
     media_id: str
@@ -30,6 +34,17 @@ class MediaRecord:
     filename: str | None
     size: int
     sha256: str
+    file_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingMedia:
+    """An address that was given out before its file is there, to whom, and until when it waits."""
+
+    origin: ServerName
+    media_id: str
+    uploader: UserID
+    expires_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +58,8 @@ class MediaUse:
 def append_media(txn: Txn, record: MediaRecord) -> None:
     """Record a new file."""
     txn.run(
-        "INSERT INTO media (origin, media_id, uploader, created_ms, content_type, filename, size, sha256)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO media (origin, media_id, uploader, created_ms, content_type, filename, size, sha256, file_id)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.origin,
             record.media_id,
@@ -54,20 +69,74 @@ def append_media(txn: Txn, record: MediaRecord) -> None:
             record.filename,
             record.size,
             record.sha256,
+            record.file_id,
         ),
     )
+
+
+class MediaFull(Exception):
+    """That person waits for too many uploads already, or may store no more bytes."""
+
+
+class MediaTaken(Exception):
+    """That address has a file already."""
+
+
+def append_pending(txn: Txn, pending: PendingMedia, now_ms: int, most: int) -> None:
+    """Give out an address for a file that is uploaded later, and forget those that have expired.
+
+    Raises:
+        MediaFull: The person has `most` such addresses already.
+    """
+    txn.run("DELETE FROM media_pending WHERE expires_ms <= ?", (now_ms,))
+    (waiting,) = txn.one("SELECT COUNT(*) FROM media_pending WHERE uploader = ?", (pending.uploader,)) or (0,)
+    if waiting >= most:
+        raise MediaFull
+    txn.run(
+        "INSERT INTO media_pending (origin, media_id, uploader, expires_ms) VALUES (?, ?, ?, ?)",
+        (pending.origin, pending.media_id, pending.uploader, pending.expires_ms),
+    )
+
+
+def find_pending(txn: Txn, origin: ServerName, media_id: str, now_ms: int) -> PendingMedia | None:
+    """Find an address that waits for its file.
+
+    Raises:
+        MediaTaken: It has its file.
+    """
+    if txn.one("SELECT 1 FROM media WHERE origin = ? AND media_id = ?", (origin, media_id)) is not None:
+        raise MediaTaken
+    row = txn.one(
+        "SELECT uploader, expires_ms FROM media_pending WHERE origin = ? AND media_id = ? AND expires_ms > ?",
+        (origin, media_id, now_ms),
+    )
+    if row is None:
+        return None
+    return PendingMedia(origin=origin, media_id=media_id, uploader=row[0], expires_ms=row[1])
+
+
+def fill_pending(txn: Txn, record: MediaRecord) -> None:
+    """Record the file of an address that waited for it.
+
+    Raises:
+        MediaTaken: Another upload was faster.
+    """
+    which = (record.origin, record.media_id)
+    if not txn.run("DELETE FROM media_pending WHERE origin = ? AND media_id = ?", which):
+        raise MediaTaken
+    append_media(txn, record)
 
 
 def find_media(txn: Txn, origin: ServerName, media_id: str) -> tuple[MediaRecord, MediaUse] | None:
     """Find a file and where it is shown."""
     row = txn.one(
-        "SELECT uploader, created_ms, content_type, filename, size, sha256 FROM media"
+        "SELECT uploader, created_ms, content_type, filename, size, sha256, file_id FROM media"
         " WHERE origin = ? AND media_id = ?",
         (origin, media_id),
     )
     if row is None:
         return None
-    uploader, created_ms, content_type, filename, size, sha256 = row
+    uploader, created_ms, content_type, filename, size, sha256, file_id = row
     record = MediaRecord(
         origin=origin,
         media_id=media_id,
@@ -77,14 +146,20 @@ def find_media(txn: Txn, origin: ServerName, media_id: str) -> tuple[MediaRecord
         filename=filename,
         size=size,
         sha256=sha256,
+        file_id=file_id,
     )
+    return record, find_use(txn, origin, media_id)
+
+
+def find_use(txn: Txn, origin: ServerName, media_id: str) -> MediaUse:
+    """Find where a file is shown."""
     rooms = txn.all(
         "SELECT DISTINCT rooms.room_id FROM media_references JOIN rooms ON rooms.nid = media_references.room_nid"
         " WHERE origin = ? AND media_id = ? LIMIT 100",
         (origin, media_id),
     )
     people = txn.all("SELECT user_id FROM profiles WHERE avatar_url = ? LIMIT 100", (f"mxc://{origin}/{media_id}",))
-    return record, MediaUse(rooms=tuple(r for (r,) in rooms), avatar_of=tuple(u for (u,) in people))
+    return MediaUse(rooms=tuple(r for (r,) in rooms), avatar_of=tuple(u for (u,) in people))
 
 
 def append_references(
@@ -99,7 +174,7 @@ def append_references(
     """
     for origin, media_id in media:
         which = (origin, media_id)
-        txn.run(_REFER, (*which, room_nid, event_nid, *which, sender, *which, sender))
+        txn.run(_REFER, (*which, room_nid, event_nid, *[*which, sender] * 3))
 
 
 def remove_references(txn: Txn, event_nid: int) -> None:

@@ -19,8 +19,6 @@ NOT_YET = {
     f"{V1}/rooms/{{}}/relations/{{}}/{{}}/{{}}",
     f"{V1}/appservice/{{}}/ping",
     f"{V1}/media/preview_url",
-    "/_matrix/media/v1/create",
-    "/_matrix/media/v3/upload/{}/{}",
     f"{V3}/notifications",
     f"{V3}/pushers",
     f"{V3}/pushers/set",

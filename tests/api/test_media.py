@@ -6,12 +6,14 @@ from urllib.parse import quote
 
 import pytest
 from PIL import Image
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from homeserver.api.client.media import find_range
-from homeserver.schools.rights import Kind
+from homeserver.schools.rights import QUOTA_BYTES, Kind, Role
+from homeserver.storage.database import Txn
 from tests.kit.databases import reactor_in_use
-from tests.kit.district import Client, DistrictCase
+from tests.kit.district import DistrictCase
 from tests.kit.people import Person
 from tests.kit.server import ServerCase
 from tests.kit.wire import Reply, Wire, encode_request
@@ -59,6 +61,10 @@ def _download(uri: str) -> str:
 
 def _thumbnail(uri: str, size: str = "width=96&height=96") -> str:
     return f"{V1}/thumbnail/{uri.removeprefix('mxc://')}?{size}"
+
+
+def _grow(txn: Txn, media_id: str, size: int) -> None:
+    txn.run("UPDATE media SET size = ? WHERE media_id = ?", (size, media_id))
 
 
 class Files(ServerCase):
@@ -178,18 +184,66 @@ class Files(ServerCase):
         frozen = await self.call("GET", _download(uri).replace(V1, "/_matrix/media/v3"))
         assert frozen.status == 404
 
+    async def test_a_file_may_come_after_its_address(self) -> None:
+        alice, bob = await self.register("alice"), await self.register("bob")
+        given = await alice.ok("POST", "/_matrix/media/v1/create", {})
+        path = f"/_matrix/media/v3/upload/{given['content_uri'].removeprefix('mxc://')}"
+        early = await self.ask(bob, _download(given["content_uri"]) + "?timeout_ms=0")
+        assert (early.status, early.errcode) == (504, "M_NOT_YET_UPLOADED")
+        waiting = self.ask(bob, _download(given["content_uri"]))
+        thief = await self.call("PUT", path, token=bob.token, body=b"mine")
+        assert (thief.status, thief.errcode) == (403, "M_FORBIDDEN")
+        assert (await self.call("PUT", path, token=alice.token, body=b"at last")).status == 200
+        assert (await waiting).body == b"at last"
+        again = await self.call("PUT", path, token=alice.token, body=b"again")
+        assert (again.status, again.errcode) == (409, "M_CANNOT_OVERWRITE_MEDIA")
+        assert (await self.ask(bob, _download(given["content_uri"]))).body == b"at last"
+        unknown = await self.call("PUT", path[:-3] + "abc", token=alice.token, body=b"x")
+        assert (unknown.status, unknown.errcode) == (404, "M_NOT_FOUND")
+
+    async def test_of_two_uploads_to_one_address_one_is_kept(self) -> None:
+        alice = await self.register("alice")
+        given = (await alice.ok("POST", "/_matrix/media/v1/create", {}))["content_uri"]
+        path = f"/_matrix/media/v3/upload/{given.removeprefix('mxc://')}"
+        both = [self.call("PUT", path, token=alice.token, body=body) for body in (b"one", b"two")]
+        answers = await gatherResults([Deferred.fromCoroutine(answer) for answer in both])
+        assert sorted(reply.status for reply in answers) == [200, 409]
+        kept = (b"one", b"two")[[reply.status for reply in answers].index(200)]
+        assert (await self.ask(alice, _download(given))).body == kept
+
+    async def test_somebody_waits_for_twenty_uploads_at_the_most(self) -> None:
+        alice, bob = await self.register("alice"), await self.register("bob")
+        for _ in range(20):
+            await alice.ok("POST", "/_matrix/media/v1/create", {})
+        reply = await alice.call("POST", "/_matrix/media/v1/create", {})
+        assert (reply.status, reply.errcode) == (429, "M_LIMIT_EXCEEDED")
+        await bob.ok("POST", "/_matrix/media/v1/create", {})
+
+
+class LegacyFiles(Files):
+    """A server that still serves the downloads without a token."""
+
+    configuration = {"limits": {"rates": False, "upload_bytes": 100_000}, "media": {"legacy_paths": True}}
+
+    async def test_without_a_session_there_are_no_files(self) -> None:
+        alice = await self.register("alice")
+        uri = await self.put(alice, _picture(), "image/png")
+        where = uri.removeprefix("mxc://")
+        assert (await self.call("GET", f"/_matrix/media/v3/download/{where}")).body == _picture()
+        assert (await self.call("GET", f"/_matrix/media/r0/download/{where}/a.png")).body == _picture()
+        small = await self.call("GET", f"/_matrix/media/v3/thumbnail/{where}?width=96&height=96&method=crop")
+        assert small.status == 200
+        assert (await self.call("GET", _download(uri))).status == 401
+
 
 class SchoolFiles(DistrictCase):
     """The demonstration school: a file is for those who see a room that shows it."""
 
-    async def put(self, person: Client, content: bytes = b"x") -> str:
-        """Upload a file."""
-        reply = await self.call("POST", UPLOAD, content, token=person.token)
-        assert reply.status == 200, reply
-        uri: str = reply.json["content_uri"]
-        return uri
+    async def show(self, person: Person, room: str, uri: str) -> str:
+        """Send a message that refers to the file."""
+        return await person.send_event(room, "m.room.message", {"msgtype": "m.file", "body": "x", "url": uri})
 
-    async def sees(self, person: Client, uri: str) -> bool:
+    async def sees(self, person: Person, uri: str) -> bool:
         """Whether somebody gets the file; what is refused looks like what is not there."""
         reply = await person.call("GET", _download(uri))
         if reply.status == 200:
@@ -200,36 +254,57 @@ class SchoolFiles(DistrictCase):
 
     async def test_a_file_is_for_the_rooms_that_show_it(self) -> None:
         teacher, artyom, maxim, mother, newcomer = [
-            await self.log_in(login) for login in ("teacher2", "pupil1", "pupil3", "parent1", "newcomer")
+            await self.sign_in(login) for login in ("teacher2", "pupil1", "pupil3", "parent1", "newcomer")
         ]
-        uri = await self.put(teacher)
+        uri = await teacher.upload(b"x")
         assert not await self.sees(artyom, uri)
         room = await self.room(Kind.PUPILS, "5А")
-        shown = await teacher.say(room, kind="m.room.message", url=uri)
+        shown = await self.show(teacher, room, uri)
         assert await self.sees(artyom, uri)
         for outsider in (maxim, mother, newcomer):
             assert not await self.sees(outsider, uri)
-        await teacher.do("PUT", f"/rooms/{quote(room)}/redact/{quote(shown)}/r1", {})
+        await teacher.ok("PUT", f"/rooms/{quote(room)}/redact/{quote(shown)}/r1", {})
         assert not await self.sees(artyom, uri)
         assert await self.sees(teacher, uri)
 
     async def test_writing_down_an_address_opens_no_file(self) -> None:
-        teacher, maxim = await self.log_in("teacher2"), await self.log_in("pupil3")
-        uri = await self.put(teacher)
-        await teacher.say(await self.room(Kind.PUPILS, "5А"), url=uri)
-        await maxim.say(await self.room(Kind.PUPILS, "9Б"), url=uri)
+        teacher, maxim = await self.sign_in("teacher2"), await self.sign_in("pupil3")
+        uri = await teacher.upload(b"x")
+        await self.show(teacher, await self.room(Kind.PUPILS, "5А"), uri)
+        await self.show(maxim, await self.room(Kind.PUPILS, "9Б"), uri)
         assert not await self.sees(maxim, uri)
 
     async def test_who_sees_a_file_may_show_it_on(self) -> None:
-        second, first, maxim = [await self.log_in(login) for login in ("teacher2", "teacher1", "pupil3")]
-        uri = await self.put(second)
-        await second.say(await self.room(Kind.PUPILS, "5А"), url=uri)
+        second, first, maxim = [await self.sign_in(login) for login in ("teacher2", "teacher1", "pupil3")]
+        uri = await second.upload(b"x")
+        await self.show(second, await self.room(Kind.PUPILS, "5А"), uri)
         assert not await self.sees(maxim, uri)
-        await first.say(await self.room(Kind.PUPILS, "9Б"), url=uri)
+        await self.show(first, await self.room(Kind.PUPILS, "9Б"), uri)
         assert await self.sees(maxim, uri)
+
+    async def test_an_address_shown_before_its_file_comes_opens_it_to_the_room(self) -> None:
+        teacher, artyom, maxim = [await self.sign_in(login) for login in ("teacher2", "pupil1", "pupil3")]
+        uri = (await teacher.ok("POST", "/_matrix/media/v1/create", {}))["content_uri"]
+        await self.show(teacher, await self.room(Kind.PUPILS, "5А"), uri)
+        assert (await artyom.call("GET", _download(uri), timeout_ms=0)).errcode == "M_NOT_YET_UPLOADED"
+        assert not await self.sees(maxim, uri)
+        path = f"/_matrix/media/v3/upload/{uri.removeprefix('mxc://')}"
+        assert (await self.call("PUT", path, token=teacher.token, body=b"x")).status == 200
+        assert await self.sees(artyom, uri)
+        assert not await self.sees(maxim, uri)
+
+    async def test_nobody_keeps_more_than_the_role_allows(self) -> None:
+        pupil, teacher = await self.sign_in("pupil1"), await self.sign_in("teacher2")
+        for person in (pupil, teacher):
+            uri = await person.upload(b"x")
+            await self.server.core.database.write(_grow, uri.rpartition("/")[2], QUOTA_BYTES[Role.PUPIL] - 1)
+        await teacher.upload(b"x")
+        await pupil.upload(b"x")
+        reply = await self.call("POST", UPLOAD, token=pupil.token, body=b"x")
+        assert (reply.status, reply.errcode) == (403, "M_FORBIDDEN")
 
     async def test_the_unverified_and_the_dismissed_upload_nothing(self) -> None:
         for login in ("newcomer", "dismissed"):
-            person = await self.log_in(login)
-            reply = await self.call("POST", UPLOAD, b"x", token=person.token)
+            person = await self.sign_in(login)
+            reply = await self.call("POST", UPLOAD, token=person.token, body=b"x")
             assert (reply.status, reply.errcode) == (403, "M_FORBIDDEN"), login

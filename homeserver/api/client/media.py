@@ -4,15 +4,18 @@ Spec: client-server-api#content-repository
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 from urllib.parse import quote
 
-from federation.ids import MxcURI, ServerName, parse_mxc
-from homeserver.api.errors import BadParam, MatrixError
+from federation.ids import MxcURI, ServerName, UserID, parse_mxc
+from homeserver.api.errors import BadParam, MatrixError, RateLimited
 from homeserver.api.route import Answer, Call, FileBody, Reply, Route
 from homeserver.media.files import TooLarge
-from homeserver.media.media import Media, Servable
+from homeserver.media.media import Media, NotYetUploaded, Servable, Upload, Wanted
 from homeserver.media.thumbnails import Method
+from homeserver.storage.media import MediaFull, MediaTaken
 
 CONTENT_POLICY = (
     "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; style-src 'unsafe-inline';"
@@ -21,23 +24,46 @@ CONTENT_POLICY = (
 _CONTENT_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}(\s*;[\x20-\x7e]{0,200})?")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _LARGEST_SIDE = 10_000
+_WAIT_MS, _LONGEST_WAIT_MS = 20_000, 60_000
+_PENDING_RETRY_MS = 60_000
 
 
-def routes(media: Media, *, upload_bytes: int) -> tuple[Route, ...]:
-    """The media endpoints of clients; nobody uploads more than `upload_bytes` at once."""
+def routes(media: Media, *, upload_bytes: int, legacy_paths: bool) -> tuple[Route, ...]:
+    """The media endpoints of clients; nobody uploads more than `upload_bytes` at once.
+
+    `legacy_paths`: also the downloads that ask for no access token, which were replaced in Matrix 1.11.
+    """
     api = _MediaAPI(media, upload_bytes)
-    download = "/_matrix/client/v1/media/download/{serverName}/{mediaId}"
-    upload = Route(
-        method="POST",
-        path="/_matrix/media/v3/upload",
-        handle=api.upload,
-        rate="upload",
-        spec="client-server-api#post_matrixmediav3upload",
-        streaming=True,
-        body_limit=upload_bytes,
-    )
+    return (*_upload_routes(api, upload_bytes), *_download_routes(api), *(_legacy_routes(api) if legacy_paths else ()))
+
+
+def _upload_routes(api: "_MediaAPI", upload_bytes: int) -> tuple[Route, ...]:
     return (
-        upload,
+        Route(
+            method="POST",
+            path="/_matrix/media/v3/upload",
+            handle=api.upload,
+            rate="upload",
+            spec="client-server-api#post_matrixmediav3upload",
+            streaming=True,
+            body_limit=upload_bytes,
+        ),
+        Route(
+            method="POST",
+            path="/_matrix/media/v1/create",
+            handle=api.create,
+            rate="upload",
+            spec="client-server-api#post_matrixmediav1create",
+        ),
+        Route(
+            method="PUT",
+            path="/_matrix/media/v3/upload/{serverName}/{mediaId}",
+            handle=api.fill,
+            rate="upload",
+            spec="client-server-api#put_matrixmediav3uploadservernamemediaid",
+            streaming=True,
+            body_limit=upload_bytes,
+        ),
         Route(
             method="GET",
             path="/_matrix/client/v1/media/config",
@@ -50,23 +76,60 @@ def routes(media: Media, *, upload_bytes: int) -> tuple[Route, ...]:
             handle=api.config,
             spec="client-server-api#get_matrixmediav3config",
         ),
+    )
+
+
+def _download_routes(api: "_MediaAPI") -> tuple[Route, ...]:
+    return (
         Route(
             method="GET",
-            path=download,
+            path="/_matrix/client/v1/media/download/{serverName}/{mediaId}",
             handle=api.download,
+            rate="download",
             spec="client-server-api#get_matrixclientv1mediadownloadservernamemediaid",
         ),
         Route(
             method="GET",
-            path=download + "/{fileName}",
+            path="/_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}",
             handle=api.download,
+            rate="download",
             spec="client-server-api#get_matrixclientv1mediadownloadservernamemediaidfilename",
         ),
         Route(
             method="GET",
             path="/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}",
             handle=api.thumbnail,
+            rate="download",
             spec="client-server-api#get_matrixclientv1mediathumbnailservernamemediaid",
+        ),
+    )
+
+
+def _legacy_routes(api: "_MediaAPI") -> tuple[Route, ...]:
+    return (
+        Route(
+            method="GET",
+            path="/_matrix/media/v3/download/{serverName}/{mediaId}",
+            handle=api.download,
+            auth="none",
+            rate="download",
+            spec="client-server-api#get_matrixmediav3downloadservernamemediaid",
+        ),
+        Route(
+            method="GET",
+            path="/_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}",
+            handle=api.download,
+            auth="none",
+            rate="download",
+            spec="client-server-api#get_matrixmediav3downloadservernamemediaidfilename",
+        ),
+        Route(
+            method="GET",
+            path="/_matrix/media/v3/thumbnail/{serverName}/{mediaId}",
+            handle=api.thumbnail,
+            auth="none",
+            rate="download",
+            spec="client-server-api#get_matrixmediav3thumbnailservernamemediaid",
         ),
     )
 
@@ -77,45 +140,84 @@ class _MediaAPI:
         self._upload_bytes = upload_bytes
 
     async def upload(self, call: Call) -> Reply:
-        content_type = call.header("content-type") or "application/octet-stream"
-        if not _CONTENT_TYPE.fullmatch(content_type):
-            raise BadParam("Content-Type is not a media type")
-        length = call.header("content-length")
         try:
-            uri = await self._media.upload(
-                call.caller.user_id,
-                call.content,
-                content_type=content_type,
-                filename=_checked_filename(call.query.str("filename")),
-                size=int(length) if length is not None and length.isdecimal() else None,
-            )
+            return {"content_uri": await self._media.upload(call.caller.user_id, _read_upload(call))}
         except TooLarge:
-            raise _too_large(413, "The file is too large") from None
-        return {"content_uri": uri}
+            raise _too_large("The file is too large") from None
+
+    async def create(self, call: Call) -> Reply:
+        try:
+            uri, expires_ms = await self._media.reserve(call.caller.user_id)
+        except MediaFull:
+            raise RateLimited(_PENDING_RETRY_MS) from None
+        return {"content_uri": uri, "unused_expires_at": expires_ms}
+
+    async def fill(self, call: Call) -> Reply:
+        origin, media_id = _which(call)
+        try:
+            await self._media.fill(call.caller.user_id, origin, media_id, _read_upload(call))
+        except TooLarge:
+            raise _too_large("The file is too large") from None
+        except MediaTaken:
+            raise MatrixError(409, "M_CANNOT_OVERWRITE_MEDIA", "Media already uploaded") from None
+        return {}
 
     async def config(self, _call: Call) -> Reply:
         return {"m.upload.size": self._upload_bytes}
 
     async def download(self, call: Call) -> Reply:
         origin, media_id = _which(call)
-        found = await self._media.download(call.caller.user_id, origin, media_id)
+        with _awaited():
+            found = await self._media.download(_asker(call), origin, media_id, wait_ms=_patience(call))
         return _answer(call, found, _checked_filename(call.params.get("fileName")) or found.filename)
 
     async def thumbnail(self, call: Call) -> Reply:
         origin, media_id = _which(call)
-        width, height = (_side(call, name) for name in ("width", "height"))
-        method = cast("Method", call.query.choice("method", ("scale", "crop"), "scale"))
-        animated = call.query.flag("animated")
-        wanted = (width, height, method)
+        wanted = Wanted(
+            width=_side(call, "width"),
+            height=_side(call, "height"),
+            method=cast("Method", call.query.choice("method", ("scale", "crop"), "scale")),
+            animated=call.query.flag("animated"),
+        )
         try:
-            found = await self._media.thumbnail(call.caller.user_id, origin, media_id, wanted, animated=animated)
+            with _awaited():
+                found = await self._media.thumbnail(_asker(call), origin, media_id, wanted, wait_ms=_patience(call))
         except TooLarge:
-            raise _too_large(413, "Content is too large to thumbnail") from None
+            raise _too_large("Content is too large to thumbnail") from None
         return _answer(call, found, found.filename)
 
 
-def _too_large(status: int, why: str) -> MatrixError:
-    return MatrixError(status, "M_TOO_LARGE", why)
+def _read_upload(call: Call) -> Upload:
+    content_type = call.header("content-type") or "application/octet-stream"
+    if not _CONTENT_TYPE.fullmatch(content_type):
+        raise BadParam("Content-Type is not a media type")
+    length = call.header("content-length")
+    return Upload(
+        content=call.content,
+        content_type=content_type,
+        filename=_checked_filename(call.query.str("filename")),
+        size=int(length) if length is not None and length.isdecimal() else None,
+    )
+
+
+@contextmanager
+def _awaited() -> Iterator[None]:
+    try:
+        yield
+    except NotYetUploaded:
+        raise MatrixError(504, "M_NOT_YET_UPLOADED", "Content has not yet been uploaded") from None
+
+
+def _asker(call: Call) -> UserID | None:
+    return None if call.session is None else call.session.user_id
+
+
+def _patience(call: Call) -> int:
+    return min(call.query.int("timeout_ms", _WAIT_MS), _LONGEST_WAIT_MS)
+
+
+def _too_large(why: str) -> MatrixError:
+    return MatrixError(413, "M_TOO_LARGE", why)
 
 
 def _side(call: Call, name: str) -> int:

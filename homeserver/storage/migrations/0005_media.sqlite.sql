@@ -8,9 +8,20 @@ CREATE TABLE media (
     filename TEXT,
     size BIGINT NOT NULL,
     sha256 TEXT NOT NULL,
+    file_id TEXT NOT NULL,  -- the name of its bytes on disk
     PRIMARY KEY (origin, media_id)
 );
 CREATE INDEX media_by_uploader ON media (uploader, created_ms);
+
+-- Addresses given out before their files are uploaded.
+CREATE TABLE media_pending (
+    origin TEXT NOT NULL,
+    media_id TEXT NOT NULL,
+    uploader TEXT NOT NULL,
+    expires_ms BIGINT NOT NULL,
+    PRIMARY KEY (origin, media_id)
+);
+CREATE INDEX media_pending_by_uploader ON media_pending (uploader, expires_ms);
 
 CREATE TABLE media_references (
     origin TEXT NOT NULL,

@@ -32,11 +32,11 @@ def test_a_file_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
         def read(self, size: int | None = -1, /) -> bytes:
             block = super().read(size)
             if not block:
-                raise ConnectionError
+                raise EOFError
             return block
 
     files = Files(tmp_path, largest=1000)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(EOFError):
         files.store("a" * 32, BrokenOff(b"abc"))
     assert not files.path("a" * 32).exists()
     assert not list((tmp_path / "incoming").iterdir())
