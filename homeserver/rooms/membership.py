@@ -172,8 +172,11 @@ class Memberships:
         was = before.membership if before is not None else None
         if wanted.by != wanted.person and wanted.by not in room.head.joined:
             raise Hidden
-        await self._policy.check(_act(room, wanted, was))
+        act = _act(room, wanted, was)
+        await self._policy.check(act)
         content = await self._build_content(room, wanted, was)
+        if isinstance(act, Join):
+            await self._policy.check(act)  # what let them in before that wait need not do so after it
         if wanted.guest and wanted.membership == "join" and not lets_guests_in(room):
             raise GuestsForbidden
         if before is not None and before.sender == wanted.by and is_same(before.content, content):

@@ -19,7 +19,7 @@ from twisted.internet.defer import DeferredLock
 
 from federation.ids import RoomID, UserID
 from federation.versions import ROOM_VERSIONS
-from homeserver.policy import NotFound
+from homeserver.policy import Hidden, NotFound
 from homeserver.rooms.rooms import Changes, Rooms
 from homeserver.rooms.seal import Draft
 from homeserver.schools.books import Deed, Entry, Step, World, build_step
@@ -31,6 +31,7 @@ from homeserver.schools.enrolment import (
     build_drafts,
     build_roll,
     build_rolls,
+    may_be_direct,
     tidy_direct_rooms,
 )
 from homeserver.schools.facts import Facts
@@ -83,7 +84,7 @@ class Desk:
         async with self._lock(org.org_id):
             school, pen = School.of(Ledger(org=org)), self.world.pen(by)
             deed = Deed(entries=[Entry("found", org.org_id, {"name": org.name})])
-            await self._write([], build_step(None, school, deed, pen))
+            await self._write(school, {}, build_step(None, school, deed, pen))
             return await self._complete(school)
 
     async def perform(self, org_id: str, by: UserID, plan: Plan) -> School:
@@ -110,7 +111,7 @@ class Desk:
                 present = await self._database.read(load_people_in_rooms, org_id)
                 rolls = {r: roll for r, roll in rolls.items() if not self._agrees(roll, present.get(r, set()))}
             if rolls or after is not school:
-                await self._write(await self._changes(after, rolls), build_step(school, after, Deed(), pen))
+                await self._write(after, rolls, build_step(school, after, Deed(), pen))
             return await self._complete(after)
 
     async def settle_all(self) -> None:
@@ -124,9 +125,14 @@ class Desk:
             after = page[-1].org_id
 
     async def open_room(self, org_id: str, wanted: WantedRoom) -> RoomID:
-        """The open room of that key, made if there is none yet; the asker is in it then, even after having left."""
+        """The open room of that key, made if there is none yet; the asker is in it then, even after having left.
+
+        Raises: Hidden: meanwhile the two may no longer write to each other.
+        """
         async with self._lock(org_id):
             school = await self.load(org_id)
+            if not may_be_direct(Moment(school, self.world.now_ms()), wanted.key, wanted.supervisor):
+                raise Hidden
             found = room_keys(school).get(wanted.key)
             if found is None:
                 return room_keys(await self._open(school, wanted))[wanted.key]
@@ -155,12 +161,14 @@ class Desk:
             for room_id, roll in new.items()
             if old.get(room_id) != roll or not roll.enrolled.isdisjoint(step.names)
         }
-        await self._write(await self._changes(after, differing), step)
+        await self._write(after, differing, step)
         return after
 
-    async def _write(self, changes: Changes, step: Step) -> None:
-        await self._rooms.commit(changes, [step.write])
-        self._facts.heed([step.changed])
+    async def _write(self, school: School, rolls: Mapping[RoomID, Roll], step: Step) -> None:
+        """Write a step with the events that follow from it; meanwhile nobody is judged by what was before."""
+        with self._facts.holding(step.changed.people):
+            await self._rooms.commit(await self._changes(school, rolls), [step.write])
+            self._facts.heed([step.changed])
 
     async def _changes(self, school: School, rolls: Mapping[RoomID, Roll]) -> Changes:
         """The events that make those rooms agree with their rolls."""

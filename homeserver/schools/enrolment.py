@@ -238,14 +238,18 @@ def tidy_direct_rooms(moment: Moment, about: frozenset[UserID] | None, pen: Pen)
         if about is not None and about.isdisjoint({room.owner, room.peer, room.supervisor}):
             continue
         supervisor = _find_present_supervisor(moment, room)
-        owner, peer = UserID(room.owner), UserID(room.peer)
-        contacts = find_contacts(owner, moment.grants(owner), peer, moment.grants(peer))
-        supervised = Contact.WRITE_SUPERVISED in contacts and supervisor is not None
-        if Contact.WRITE not in contacts and not supervised:
+        if not may_be_direct(moment, RoomKey(Kind(room.kind), "", room.owner, room.peer), supervisor):
             school = close_rooms(school, [room], pen)
         elif supervisor is not None and supervisor != room.supervisor:
             school = add_room(school, replace(room, supervisor=supervisor))
     return school
+
+
+def may_be_direct(moment: Moment, key: RoomKey, supervisor: UserID | None) -> bool:
+    """Whether there may be a direct room of the two, with that supervisor in it."""
+    owner, peer = UserID(key.owner), UserID(key.peer)
+    contacts = find_contacts(owner, moment.grants(owner), peer, moment.grants(peer))
+    return Contact.WRITE in contacts or (Contact.WRITE_SUPERVISED in contacts and supervisor is not None)
 
 
 def _find_present_supervisor(moment: Moment, room: SchoolRoom) -> UserID | None:

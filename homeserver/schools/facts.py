@@ -1,8 +1,11 @@
 """What the gate must know of people and rooms, kept in memory and dropped when a commit changes it."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
+
+from twisted.internet.defer import Deferred
 
 from federation.ids import RoomID, UserID
 from homeserver.schools.rights import Grant, Place
@@ -35,6 +38,16 @@ class Holding:
         return tuple(grant for grant, end in zip(self.grants, self.ends_ms, strict=True) if now_ms < end)
 
 
+class _Hold:
+    """People about whom something is about to change, and who waits to learn what."""
+
+    __slots__ = ("people", "waiting")
+
+    def __init__(self, people: Set[UserID]) -> None:
+        self.people = people
+        self.waiting: list[Deferred[None]] = []
+
+
 class Facts:
     """The grants of people and the places of rooms.
 
@@ -49,9 +62,14 @@ class Facts:
         self._people: dict[UserID, Holding] = {}
         self._places: dict[RoomID, Place | None] = {}
         self._changes = 0
+        self._holds: list[_Hold] = []
 
     async def grants(self, user_id: UserID) -> tuple[Grant, ...]:
         """What counts for that person now; nothing for one whom no school knows."""
+        while (hold := self._find_hold(user_id)) is not None:
+            waiter: Deferred[None] = Deferred()
+            hold.waiting.append(waiter)
+            await waiter
         holding = self._people.get(user_id)
         if holding is None:
             holding = await self._learn(self._people, user_id, _load_holding)
@@ -62,6 +80,24 @@ class Facts:
         if room_id in self._places:
             return self._places[room_id]
         return await self._learn(self._places, room_id, _find_place)
+
+    @contextmanager
+    def holding(self, people: Set[UserID]) -> Iterator[None]:
+        """Let whoever asks about these people wait until what is being written about them is written.
+
+        So nobody passes by what is true no more while the rooms are already being told.
+        """
+        hold = _Hold(people)
+        self._holds.append(hold)
+        try:
+            yield
+        finally:
+            self._holds.remove(hold)
+            for waiter in hold.waiting:
+                waiter.callback(None)
+
+    def _find_hold(self, user_id: UserID) -> _Hold | None:
+        return next((hold for hold in self._holds if user_id in hold.people), None) if self._holds else None
 
     def heed(self, changes: Iterable[Change]) -> None:
         """Forget what a commit has changed."""

@@ -110,6 +110,19 @@ class FirstSchoolDay(DistrictCase):
                     found = await stranger.call(method, path.format(person=user_id), fill(body, user_id))
                     assert (found.status, found.body) == (absent.status, absent.body), (login, other, path, found.body)
 
+    async def test_nobody_finds_out_who_has_an_account(self) -> None:
+        answers = set()
+        for login in ("teacher1", "nobody"):
+            reply = await self.call("GET", f"/_matrix/client/v3/register/available?username={login}")
+            answers.add((reply.status, reply.body))
+            identifier = {"type": "m.id.user", "user": login}
+            wanted = {"type": "m.login.password", "identifier": identifier, "password": "wrong password"}
+            reply = await self.call("POST", "/_matrix/client/v3/login", wanted)
+            answers.add((reply.status, reply.body))
+            reply = await self.call("GET", f"/_matrix/client/v3/profile/@{login}:north.example")
+            answers.add((reply.status, reply.body))
+        assert len(answers) == 3
+
     async def test_a_profile_is_seen_by_colleagues_and_classmates(self) -> None:
         for login, other, name in (
             ("pupil3", "pupil4", "Крылова Дарья"),
@@ -204,6 +217,18 @@ def doors(user_id: str, event_id: str) -> list[tuple[str, str, object]]:
         ("GET", f"/rooms/{{room}}/event/{event}", None),
         ("GET", f"/rooms/{{room}}/context/{event}", None),
         ("GET", "/rooms/{room}/aliases", None),
+        ("GET", "/_matrix/client/v1/rooms/{room}/hierarchy", None),
+        ("GET", "/_matrix/client/v1/room_summary/{room}", None),
+        ("GET", "/_matrix/client/v1/rooms/{room}/timestamp_to_event?ts=1&dir=f", None),
+        ("GET", f"/_matrix/client/v1/rooms/{{room}}/relations/{event}", None),
+        ("GET", "/_matrix/client/v1/rooms/{room}/threads", None),
+        ("GET", "/rooms/{room}/initialSync", None),
+        ("POST", "/rooms/{room}/report", {"reason": "x"}),
+        ("POST", f"/rooms/{{room}}/report/{event}", {"reason": "x"}),
+        ("POST", "/rooms/{room}/upgrade", {"new_version": "12"}),
+        ("POST", f"/rooms/{{room}}/receipt/m.read/{event}", {}),
+        ("POST", "/rooms/{room}/read_markers", {"m.read": event_id}),
+        ("PUT", f"/rooms/{{room}}/typing/{mine}", {"typing": True}),
         ("GET", "/directory/list/room/{room}", None),
         ("PUT", "/directory/list/room/{room}", {"visibility": "public"}),
         ("PUT", "/directory/room/%23our:north.example", {"room_id": "{room}"}),
@@ -216,6 +241,11 @@ def person_doors() -> list[tuple[str, str, object]]:
         ("GET", "/profile/{person}", None),
         ("GET", "/profile/{person}/displayname", None),
         ("GET", "/profile/{person}/avatar_url", None),
+        ("GET", "/_matrix/client/v1/mutual_rooms?user_id={person}", None),
+        ("GET", "/presence/{person}/status", None),
+        ("POST", "/users/{person}/report", {"reason": "x"}),
+        ("GET", "/admin/whois/{person}", None),
+        ("PUT", "/sendToDevice/m.x/t1", {"messages": {"{person}": {"*": {}}}}),
         ("POST", "/createRoom", {"invite": ["{person}"], "is_direct": True}),
         ("POST", "/keys/query", {"device_keys": {"{person}": []}}),
         ("POST", "/keys/claim", {"one_time_keys": {"{person}": {"D": "signed_curve25519"}}}),

@@ -1,7 +1,12 @@
 """A school year as people's clients see it: what an open client is shown when the office does something."""
 
+from twisted.internet.defer import Deferred
+
+from federation.ids import UserID
+from homeserver.schools.office import RoleWish
 from homeserver.schools.rights import Kind
 from tests.kit.district import OFFICE, DistrictCase, rooms_of
+from tests.kit.schools import document
 
 
 class SchoolYear(DistrictCase):
@@ -45,6 +50,27 @@ class SchoolYear(DistrictCase):
             assert "join" not in answer.get("rooms", {})
             assert "после" not in str(answer)
             assert "до" not in str(answer), query
+
+    async def test_whoever_storms_the_doors_while_being_dismissed_ends_up_outside(self) -> None:
+        office = self.server.bureau.office
+        region = self.server.bureau.region
+        second = UserID("@teacher2:north.example")
+        await office.appoint(region, self.org_id, second, document(8))
+        room = await self.room(Kind.PUPILS, "9Б")
+        intruder = await self.sign_in("teacher2")
+        for turn in range(5):
+            await intruder.join(room)
+            await intruder.leave(room)
+            attempts = [Deferred.fromCoroutine(intruder.call("POST", f"/join/{room}", {})) for _ in range(5)]
+            dismissal = Deferred.fromCoroutine(office.dismiss(region, self.org_id, second))
+            attempts += [Deferred.fromCoroutine(intruder.call("POST", f"/join/{room}", {})) for _ in range(5)]
+            for attempt in (*attempts, dismissal):
+                await attempt
+            intruder = await self.sign_in("teacher2")
+            assert await rooms_of(intruder) == set()
+            await office.give_role(region, self.org_id, second, RoleWish(role="teacher"))
+            await office.appoint(region, self.org_id, second, document(100 + turn))
+            intruder = await self.sign_in("teacher2")
 
     async def test_the_class_goes_on_under_its_new_name(self) -> None:
         admin, teacher, pupil = [await self.sign_in(login) for login in ("admin1", "teacher1", "pupil3")]

@@ -56,6 +56,17 @@ class Remembering(TestCase):
         assert len(await reading) == 1
         assert self.is_remembered(self.pupil)
 
+    async def test_while_something_is_written_about_somebody_nobody_is_told_what_was_before(self) -> None:
+        boss = self.story.boss.user_id
+        await self.facts.grants(self.pupil)
+        await self.facts.grants(boss)
+        with self.facts.holding({self.pupil}), self.facts.holding({self.pupil, UserID("@x:y")}):
+            asked = Deferred.fromCoroutine(self.facts.grants(self.pupil))
+            assert not asked.called
+            assert self.is_remembered(boss)
+        assert len(await asked) == 1
+        assert self.is_remembered(self.pupil)
+
     async def test_only_so_many_are_remembered(self) -> None:
         strangers = [UserID(f"@x{number}:{SERVER}") for number in range(3)]
         await self.facts.grants(self.pupil)
