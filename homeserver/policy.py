@@ -278,6 +278,11 @@ class LogIn(Act):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProveIdentity(Act):
+    """Get a token by which another service learns who one is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloseAccount(Act):
     """Deactivate one's own account."""
 

@@ -309,7 +309,7 @@ def account_routes(core: Core, rooms: RoomParts, people: AccountParts, push_rule
         *todevice.routes(ToDevice(database, policy, now_ms)),
         *backup.routes(Backups(database)),
         *dehydrated.routes(DehydratedDevices(database, now_ms)),
-        *openid.routes(OpenIDTokens(database, core.mint, now_ms), server_name),
+        *openid.routes(OpenIDTokens(database, policy, core.mint, now_ms), server_name),
         *moderation.routes(Moderation(database, server_name, now_ms)),
         *networks.routes(),
         *userdirectory.routes(UserDirectory(database, policy)),

@@ -8,7 +8,7 @@ class Tokens(ServerCase):
     def tokens(self, later_ms: int = 0) -> OpenIDTokens:
         """What tells whose token it is, as if some time had passed."""
         core = self.server.core
-        return OpenIDTokens(core.database, core.mint, lambda: core.world.now_ms() + later_ms)
+        return OpenIDTokens(core.database, core.policy, core.mint, lambda: core.world.now_ms() + later_ms)
 
     async def test_a_token_says_who_asked_for_it_for_an_hour(self) -> None:
         alice = await self.register("alice")

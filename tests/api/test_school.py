@@ -281,6 +281,30 @@ class Doors(DistrictCase):
         assert (await pupil.call("POST", "/account/deactivate", {"auth": proof})).status == 403
         assert (await pupil.call("GET", "/account/whoami")).status == 200
 
+    async def test_no_other_service_is_told_who_somebody_is(self) -> None:
+        """School: row 42."""
+        for login in ("teacher1", "pupil1", "dismissed"):
+            person = await self.sign_in(login)
+            reply = await person.call("POST", f"/user/{person.user_id}/openid/request_token", {})
+            assert reply.status == 403
+
+    async def test_the_directory_finds_classmates_and_colleagues_and_nobody_else(self) -> None:
+        """School: row 41."""
+        expected = {
+            "teacher1": {"Крылова Дарья", "Крылов Денис Олегович"},
+            "pupil3": {"Крылова Дарья"},
+            "parent3": {"Крылов Денис Олегович"},
+            "teacher2": set(),
+            "pupil1": set(),
+            "newcomer": set(),
+            "dismissed": set(),
+        }
+        for login, names in expected.items():
+            person = await self.sign_in(login)
+            found = await person.ok("POST", "/user_directory/search", {"search_term": "крыл"})
+            assert {hit["display_name"] for hit in found["results"]} == names, login
+            assert found["limited"] is False
+
     async def test_the_service_account_has_no_way_in(self) -> None:
         for password in ("", "parta-demo-5"):
             identifier = {"type": "m.id.user", "user": "_parta"}
