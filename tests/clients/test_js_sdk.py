@@ -3,16 +3,26 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from tests.kit.processes import Process
 
 HERE = Path(__file__).parent / "js"
 
 
-def test_it_logs_in_syncs_sends_paginates_redacts_and_reacts(server: Process) -> None:
+def _tell(story: str, server: Process) -> Any:
     node = HERE / "node_modules" / ".bin" / "node"
     told = subprocess.run(
-        [node, "story.mjs", server.base_url], cwd=HERE, capture_output=True, text=True, timeout=180, check=False
+        [node, story, server.base_url], cwd=HERE, capture_output=True, text=True, timeout=180, check=False
     )
     assert told.returncode == 0, told.stdout + told.stderr
-    assert json.loads(told.stdout.splitlines()[-1]) == {"sent": 30, "paged": 30}
+    return json.loads(told.stdout.splitlines()[-1])
+
+
+def test_it_logs_in_syncs_sends_paginates_redacts_and_reacts(server: Process) -> None:
+    assert _tell("story.mjs", server) == {"sent": 30, "paged": 30}
+
+
+def test_it_encrypts_backs_keys_up_restores_them_wakes_a_device_and_verifies_another(server: Process) -> None:
+    told = _tell("secrets.mjs", server)
+    assert told == {"said": 6, "read": 6, "restored": 2, "woken": 1, "verified": True, "emoji": 7, "proofs": 1}
