@@ -6,7 +6,7 @@ class Stories(DistrictCase):
         await teacher.send(await self.room(Kind.PUPILS, "9Б"), "Доброе утро!")
 """
 
-from typing import ClassVar
+from typing import Any
 from urllib.parse import quote
 
 from federation.ids import RoomID
@@ -25,7 +25,7 @@ OFFICE = "/_parta/school/v1/organisations"
 class DistrictCase(ServerCase):
     """A region with the demonstration school."""
 
-    configuration: ClassVar = {"policy": "school", "server_name": SERVER, "registration": {"mode": "closed"}}
+    configuration: dict[str, Any] = {"policy": "school", "server_name": SERVER, "registration": {"mode": "closed"}}
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
         await super().setUp()

@@ -106,3 +106,9 @@ class SchoolYear(DistrictCase):
         await admin.send(room, "Здравствуйте, ребята")
         await admin.leave(room)
         assert room not in await rooms_of(admin)
+
+
+class SchoolYearOnPostgreSQL(SchoolYear):
+    """The same year on the other database."""
+
+    dialect = "postgresql"
