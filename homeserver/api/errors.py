@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from federation.errors import BadIdentifier, BadJSON, EventTooLarge, Refused, RemoteFault
 from homeserver.accounts.passwords import PasswordsBusy
 from homeserver.policy import Conflict, Invalid, NotFound
-from homeserver.rooms.membership import GuestsForbidden
+from homeserver.rooms.membership import GuestsForbidden, InvitesBlocked
 from homeserver.storage.faults import StorageUnavailable
 
 
@@ -124,6 +124,7 @@ _TABLE: dict[type[BaseException], Callable[..., MatrixError]] = {
     MatrixError: lambda fault: fault,
     Refused: lambda fault: MatrixError(403, "M_FORBIDDEN", fault.why),
     GuestsForbidden: lambda fault: MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", fault.why),
+    InvitesBlocked: lambda fault: MatrixError(403, "M_INVITE_BLOCKED", fault.why),
     NotFound: lambda fault: MatrixError(404, fault.errcode, fault.why),
     Conflict: _conflict,
     Invalid: lambda fault: MatrixError(400, fault.errcode, fault.why),

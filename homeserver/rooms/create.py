@@ -15,7 +15,7 @@ from federation.ids import RoomAlias, UserID, parse_room_alias, parse_user_id, s
 from federation.versions import RoomVersion, find_room_version
 from homeserver.policy import Conflict, CreateRoom, Invalid, Policy
 from homeserver.rooms.aliases import CANONICAL_ALIAS, aliases_in
-from homeserver.rooms.membership import FindProfile, shown_fields
+from homeserver.rooms.membership import FindProfile, check_invitable, shown_fields
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Draft
@@ -117,6 +117,8 @@ class Creation:
         plan = self._plan(by, wanted)
         act = _act(plan)
         await self._policy.check(act)
+        for person in plan.invited:
+            await check_invitable(self._db, person)
         if self._begin is not None:
             return await self._begin(act)
         if plan.alias is not None and await self._db.read(find_alias, plan.alias) is not None:

@@ -20,6 +20,7 @@ from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Draft
 from homeserver.storage.changes import UserDataChanged
+from homeserver.storage.data import blocks_invitations
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.members import set_forgotten
 
@@ -52,6 +53,25 @@ class GuestsForbidden(Refused):
 
     def __init__(self) -> None:
         super().__init__("guest_access", "Guests may not be in this room")
+
+
+class InvitesBlocked(Refused):
+    """The person wants no invitations.
+
+    Spec: client-server-api#invite-permission
+    """
+
+    def __init__(self) -> None:
+        super().__init__("invite", "This person takes no invitations")
+
+
+async def check_invitable(database: Database, person: UserID) -> None:
+    """Refuse an invitation of somebody who wants none.
+
+    Raises: InvitesBlocked.
+    """
+    if await database.read(blocks_invitations, person):
+        raise InvitesBlocked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +194,8 @@ class Memberships:
             raise Hidden
         act = _act(room, wanted, was)
         await self._policy.check(act)
+        if wanted.membership == "invite":
+            await check_invitable(self._db, wanted.person)
         content = await self._build_content(room, wanted, was)
         if isinstance(act, Join):
             await self._policy.check(act)  # what let them in before that wait need not do so after it

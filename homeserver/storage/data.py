@@ -5,6 +5,8 @@ Spec: client-server-api#client-config, client-server-api#filtering
 
 from dataclasses import dataclass
 
+import msgspec
+
 from federation.ids import RoomID, UserID
 from homeserver.storage.changes import UserDataChanged
 from homeserver.storage.database import Txn
@@ -26,6 +28,15 @@ def find_account_data(txn: Txn, user_id: UserID, kind: str, room_id: RoomID | No
         (user_id, room_id or "", kind),
     )
     return None if row is None else row[0]
+
+
+def blocks_invitations(txn: Txn, user_id: UserID) -> bool:
+    """Whether somebody wants no invitations from anybody.
+
+    Spec: client-server-api#invite-permission
+    """
+    content = find_account_data(txn, user_id, "m.invite_permission_config")
+    return content is not None and msgspec.json.decode(content).get("default_action") == "block"
 
 
 def load_account_data(txn: Txn, user_id: UserID, *, since: int = 0, upto: int) -> list[AccountData]:

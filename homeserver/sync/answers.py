@@ -35,7 +35,7 @@ from homeserver.sync.filters import Filter
 from homeserver.sync.members import Client, SentMembers
 from homeserver.sync.news import News
 from homeserver.sync.parts import NO_CHANGES, Part, Parts
-from homeserver.sync.reading import MOST_MESSAGES, Found, Plan, read_plan
+from homeserver.sync.reading import MOST_MESSAGES, Found, Plan, Unwanted, read_plan
 from homeserver.sync.tokens import SyncToken
 from homeserver.sync.views import Ask, View
 
@@ -109,7 +109,7 @@ class Draft:
     since: SyncToken | None
     upto: SyncToken
     news: News
-    ignored: frozenset[str]
+    unwanted: Unwanted
 
     @property
     def is_whole(self) -> bool:
@@ -131,7 +131,7 @@ class Draft:
             whole=since is None or again or request.full_state,
             state_after=request.state_after,
             again=again,
-            ignored=self.ignored,
+            ignored=self.unwanted.people,
         )
 
 
@@ -215,6 +215,7 @@ class Answers:
                 plan.asks.append(ask)
             else:
                 room.part = part
+                plan.doubtful.update(part.view.lost)
             room.receipts = _find_receipts(draft, ask, plan)
         for room_id in self._typing_rooms(draft, rooms):
             rooms.setdefault(room_id, _JoinedRoom()).typing = True
@@ -289,7 +290,8 @@ class Answers:
         }
         sections: dict[bytes, dict[RoomID, bytes]] = {b'"join"': join, b'"invite"': {}, b'"knock"': {}}
         for room_id, (section, sender, stripped) in found.outside.items():
-            if draft.request.filter.has_room(room_id) and sender not in draft.ignored:
+            blocked = section == "invite" and draft.unwanted.invitations
+            if draft.request.filter.has_room(room_id) and not blocked and sender not in draft.unwanted.people:
                 name = section.encode()
                 sections[b'"%b"' % name][room_id] = b'{"%b_state":{"events":%b}}' % (name, stripped)
         sections[b'"leave"'] = {room_id: self._show_left(draft, room_id, found) for room_id in found.left}
@@ -429,7 +431,7 @@ def _ask_left(draft: Draft, room_id: RoomID) -> Ask:
         whole=not stayed,
         left=True,
         state_after=request.state_after,
-        ignored=draft.ignored,
+        ignored=draft.unwanted.people,
     )
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from federation.ids import DeviceID, RoomID, UserID
 from homeserver.storage.changes import ReceiptMoved
-from homeserver.storage.data import AccountData, find_account_data, load_account_data
+from homeserver.storage.data import AccountData, blocks_invitations, find_account_data, load_account_data
 from homeserver.storage.database import Txn
 from homeserver.storage.events import load_events
 from homeserver.storage.keys import count_one_time_keys, load_unused_fallback_types
@@ -128,14 +128,22 @@ def read_keys(txn: Txn, user_id: UserID, device_id: DeviceID) -> bytes:
     return join_object((name, msgspec.json.encode(value)) for name, value in members.items())[1:-1]
 
 
-def read_ignored(txn: Txn, user_id: UserID) -> frozenset[str]:
-    """The people whose messages somebody does not want.
+class Unwanted(NamedTuple):
+    """Whose messages and invitations somebody does not want, and whether they want no `invitations` at all."""
 
-    Spec: client-server-api#ignoring-users
+    people: frozenset[str] = frozenset()
+    invitations: bool = False
+
+
+def read_unwanted(txn: Txn, user_id: UserID) -> Unwanted:
+    """What somebody does not want.
+
+    Spec: client-server-api#ignoring-users, client-server-api#invite-permission
     """
     content = find_account_data(txn, user_id, "m.ignored_user_list")
     ignored = msgspec.json.decode(content).get("ignored_users") if content is not None else None
-    return frozenset(ignored) if isinstance(ignored, dict) else frozenset()
+    people = frozenset(ignored) if isinstance(ignored, dict) else frozenset()
+    return Unwanted(people, blocks_invitations(txn, user_id))
 
 
 def _read_data(txn: Txn, plan: Plan) -> list[AccountData]:

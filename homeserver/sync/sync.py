@@ -17,7 +17,7 @@ from homeserver.streams import Feed
 from homeserver.sync.answers import Answers, Draft, Request, Sources, finish
 from homeserver.sync.known import MOST_KNOWN, Known
 from homeserver.sync.news import News, add_news, hear, read_news
-from homeserver.sync.reading import Found, read_ignored, read_keys
+from homeserver.sync.reading import Found, Unwanted, read_keys, read_unwanted
 from homeserver.sync.tokens import SyncToken
 
 LONGEST_MS: Final = 120_000
@@ -31,7 +31,7 @@ class Sync:
         self._sources = sources
         self._streams = sources.streams
         self._answers = Answers(sources)
-        self._ignored: Known[UserID, frozenset[str]] = Known("account_data")
+        self._unwanted: Known[UserID, Unwanted] = Known("account_data")
         self._keys: Known[tuple[UserID, DeviceID], bytes] = Known("one_time_keys")
         self._handed: OrderedDict[tuple[UserID, DeviceID], int] = OrderedDict()
 
@@ -51,7 +51,7 @@ class Sync:
             self._sources.presences.attend(request.user_id, request.presence, min(request.timeout_ms, LONGEST_MS))
             if since is None:
                 self._answers.begin(request)
-                await self._find_ignored(feed)
+                await self._find_unwanted(feed)
                 shown = await self._compose(request, feed, None, self._now(), News())
                 return shown or b"{}"
             self._acknowledge(request, since)
@@ -63,7 +63,7 @@ class Sync:
         deadline_s = clock.seconds() + min(request.timeout_ms, LONGEST_MS) / 1000
         news, heard = await self._find_news(request, feed, since)
         while True:
-            await self._find_ignored(feed)
+            await self._find_unwanted(feed)
             upto = self._now()
             if upto != heard:
                 news = add_news(news, hear(feed, heard))
@@ -103,7 +103,7 @@ class Sync:
             since=since,
             upto=upto,
             news=news,
-            ignored=self._ignored.find(request.user_id, feed) or frozenset(),
+            unwanted=self._unwanted.find(request.user_id, feed) or Unwanted(),
         )
         keys = self._keys.find(device, feed) or b""
         shown, found = await self._answers.compose(draft, keys)
@@ -116,14 +116,14 @@ class Sync:
         position = self._streams.position
         return SyncToken(position, self._streams.serial, position)
 
-    async def _find_ignored(self, feed: Feed) -> frozenset[str]:
-        ignored = self._ignored.find(feed.user_id, feed)
-        while ignored is None:
+    async def _find_unwanted(self, feed: Feed) -> Unwanted:
+        unwanted = self._unwanted.find(feed.user_id, feed)
+        while unwanted is None:
             position = self._streams.position
-            found = await self._sources.database.read(read_ignored, feed.user_id)
-            self._ignored.note(feed.user_id, position, found)
-            ignored = self._ignored.find(feed.user_id, feed)
-        return ignored
+            found = await self._sources.database.read(read_unwanted, feed.user_id)
+            self._unwanted.note(feed.user_id, position, found)
+            unwanted = self._unwanted.find(feed.user_id, feed)
+        return unwanted
 
     async def _find_keys(self, request: Request, feed: Feed) -> bytes:
         device = (request.user_id, request.device_id)
