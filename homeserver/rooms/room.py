@@ -122,7 +122,6 @@ class Room:
 
     def settle(self, addition: Addition, *, committed: bool) -> None:
         """An addition is committed, in the order in which they were made, or failed: then the room is dropped."""
-        self._additions.remove(addition)
         addition.committed = committed
         addition.before = None
         if committed:
@@ -130,6 +129,7 @@ class Room:
                 self._show(pending)
         else:
             self.live = False
+        self._additions.remove(addition)
         if not self._additions:
             waiting, self._settling = self._settling, []
             for waiter in waiting:
@@ -175,10 +175,12 @@ class Room:
             self._relevel()
 
     def _relevel(self) -> None:
-        self.head, self.shown = self.head.relevelled(), self.shown.relevelled()
-        for addition in self._additions:
-            for pending in addition.pendings:
-                pending.after = pending.after.relevelled()
+        pendings = [pending for addition in self._additions for pending in addition.pendings]
+        heads = (self.head, self.shown, *(pending.after for pending in pendings))
+        renewed = {id(head): head.relevelled() for head in heads}
+        self.head, self.shown = renewed[id(self.head)], renewed[id(self.shown)]
+        for pending in pendings:
+            pending.after = renewed[id(pending.after)]
 
 
 def seal_draft(seal: Seal, record: RoomRecord, head: Head, draft: Draft) -> RoomEvent:

@@ -138,6 +138,14 @@ class Directory(HouseCase):
         hidden = await self.bob.call("GET", listed(room))
         self.assertEqual((hidden.status, hidden.json), (absent.status, absent.json))
 
+    async def test_what_could_not_be_written_is_not_listed(self) -> None:
+        room = await self.alice.create()
+        await self.db.close()
+        self.assertGreaterEqual((await self.alice.refused("PUT", listed(room), {}))[0], 500)
+        live = self.doors.rooms.find(room)
+        assert live is not None
+        self.assertFalse(live.published)
+
     async def test_the_policy_is_asked_before_anything_is_listed(self) -> None:
         room = await self.alice.create()
         self.policy.refuse(PublishRoom)

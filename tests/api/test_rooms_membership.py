@@ -435,6 +435,16 @@ class Profiles(MembershipCase):
         for room in rooms:
             self.assertEqual((await self.membership(room, self.bob))["displayname"], "B")
 
+    async def test_a_room_whose_rules_refuse_stays_as_it_is_and_holds_up_no_other(self) -> None:
+        rooms = [await self.public() for _ in range(3)]
+        for room in rooms:
+            await self.bob.join(room)
+        await self.alice.put(rooms[1], "m.room.join_rules", {"join_rule": "private"})
+        self.profiles[self.bob.user_id] = Profile(displayname="B")
+        await self.doors.people.show_profile(self.bob.user_id)
+        shown = [(await self.membership(room, self.bob))["displayname"] for room in rooms]
+        self.assertEqual(shown, ["B", "Bob", "B"])
+
     async def test_somebody_leaves_everything(self) -> None:
         joined = await self.public()
         await self.bob.join(joined)

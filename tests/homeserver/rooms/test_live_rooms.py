@@ -328,6 +328,21 @@ class Failing(LiveCase):
         assert replaced is not None
         self.assertEqual((replaced.content, replaced.stream), (b"{}", secret.stream))
 
+    async def test_redacted_power_levels_count_for_what_is_under_way_too(self) -> None:
+        room = await self.create("10")
+        levels = {"users": {ALICE: 100, BOB: 60}, "invite": 60, "notifications": {"room": 90}}
+        target = await self.rooms.append(room, state("m.room.power_levels", levels))
+        gate = Gate()
+        held_up = gate.hold_writer(self.db)
+        redaction = Draft(type="m.room.redaction", sender=ALICE, content={}, redacts=target.event_id, target=target)
+        sending = [self.send(room, redaction, message()), self.send(room, message()), self.send(room, message())]
+        gate.open()
+        await held_up
+        for each in sending:
+            await each
+        self.assertEqual((room.head.levels.invite, room.head.levels.users), (0, {ALICE: 100, BOB: 60}))
+        await self.assert_as_stored(room)
+
     async def test_nothing_is_added_to_a_closed_database(self) -> None:
         room = await self.create()
         await self.db.close()
