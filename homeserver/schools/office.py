@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from msgspec import Struct
+from twisted.internet.defer import DeferredLock
 
 from federation.ids import UserID
 from homeserver.policy import Conflict, Invalid, NotFound
@@ -80,6 +81,7 @@ class Office:
         self._database = database
         self._facts = facts
         self._desk = desk
+        self._founding = DeferredLock()
 
     async def found(self, asker: Asker, application: Application) -> School:
         """Register an organisation and make its rooms.
@@ -92,9 +94,10 @@ class Office:
             raise NotFound("There is no such organisation")
         world = self._desk.world
         org = build_organisation(application, org_id=world.new_id(), now_ms=world.now_ms())
-        if org.inn is not None and org.kpp is not None and await self._find_by_inn(org.inn, org.kpp) is not None:
-            raise Conflict("M_INVALID_PARAM", "An organisation is registered under this INN and KPP")
-        return await self._desk.found(org, asker.user_id)
+        async with self._founding:
+            if org.inn is not None and org.kpp is not None and await self._find_by_inn(org.inn, org.kpp) is not None:
+                raise Conflict("M_INVALID_PARAM", "An organisation is registered under this INN and KPP")
+            return await self._desk.found(org, asker.user_id)
 
     async def organisations(self, asker: Asker, after: str = "") -> list[Organisation]:
         """The organisations whose office serves the asker, a page from behind `after`: all of them for the region."""

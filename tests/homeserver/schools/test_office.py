@@ -412,8 +412,16 @@ class Offices(TestCase):
         assert {room.membership(pupil) for pupil in pupils} == {"join"}
         await assert_settled(self.story)
 
-    async def test_one_person_may_be_of_two_schools(self) -> None:
-        """Roles in one organisation count there alone; School: decided 3."""
+    async def test_an_organisation_is_registered_once_even_when_asked_for_twice_at_once(self) -> None:
+        wanted = Application(name="Школа", short_name="Ш", inn="7700000016", kpp="770001001")
+        begun = [Deferred.fromCoroutine(self.story.office.found(REGION, wanted)) for _ in range(3)]
+        await begun[0]
+        for again in begun[1:]:
+            with pytest.raises(Conflict):
+                await again
+        assert len(await self.story.office.organisations(REGION)) == 2
+
+    async def test_a_person_of_another_school_is_not_there_for_this_office(self) -> None:
         other = await found_school(self.region, "Школа № 2")
         parent_here = await self.story.take_in("parent", child=await self.story.take_in("pupil", class_title="9Б"))
         with pytest.raises(NotFound):
