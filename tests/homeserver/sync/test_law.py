@@ -11,7 +11,11 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
+from twisted.internet.defer import Deferred, gatherResults
 
+from homeserver.rooms import room as live_room
+from homeserver.rooms import rooms as live_rooms
+from homeserver.streams import feeds
 from tests.kit.databases import on_both_databases
 from tests.kit.folding import FoldedClient, FoldedRoom, members_of, shown_state
 from tests.kit.syncs import SyncCase, Syncer
@@ -86,6 +90,32 @@ class History:
             await self.chance.choice(self.deeds())()
             for client in self.chance.sample(self.clients, self.chance.randrange(3)):
                 await client.sync(**({"full_state": True} if self.chance.random() < 0.05 else {}))
+        for client in self.clients:
+            await client.sync()
+            await client.sync()
+
+    async def hurry(self) -> None:
+        """The same with everybody at once: nobody waits for anybody, and all clients wait for news."""
+        await self.create()
+        calm = [deed for deed in self.deeds() if deed not in (self.restart, self.create)]
+        over = False
+
+        async def act(steps: int) -> None:
+            for _ in range(steps):
+                self.case.clock.advance(0.001)
+                await self.chance.choice(calm)()
+
+        async def follow(client: Client) -> None:
+            while not over:
+                await client.sync(timeout=self.chance.choice((0, 1000)))
+
+        followers = [Deferred.fromCoroutine(follow(client)) for client in self.clients]
+        await gatherResults([Deferred.fromCoroutine(act(STEPS // 3)) for _ in range(5)])
+        over = True
+        while not all(follower.called for follower in followers):
+            self.case.clock.advance(1)
+            await self.case.settle()
+        await gatherResults(followers)
         for client in self.clients:
             await client.sync()
             await client.sync()
@@ -281,3 +311,22 @@ class LawOfSync(SyncCase):
             history = History(self, seed)
             await history.run()
             await history.check()
+
+    async def test_so_it_is_when_everybody_hurries(self) -> None:
+        for seed in range(FIRST, FIRST + SEEDS // 2):
+            history = History(self, seed)
+            await history.hurry()
+            await history.check()
+
+
+class LawInLittleMemory(LawOfSync):
+    """The same where memory holds next to nothing, so that much is read from the tables."""
+
+    capacity = 30
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
+        self.patch(feeds, "MOST_EVENTS", 3)
+        self.patch(feeds, "MOST_MARKS", 3)
+        for module in (live_room, live_rooms):
+            self.patch(module, "MOST_RECENT", 5)
+        await super().setUp()
