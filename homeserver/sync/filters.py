@@ -179,10 +179,10 @@ NO_FILTER: Final = parse_filter(b"{}")
 
 
 def _pick(source: Any, target: dict[str, Any], path: tuple[str, ...]) -> None:
-    name, *rest = path
-    if not isinstance(source, dict) or name not in source:
-        return
-    if rest:
-        _pick(source[name], target.setdefault(name, {}), tuple(rest))
-    else:
-        target[name] = source[name]
+    for name in path:
+        if not isinstance(source, dict) or name not in source:
+            return
+        source = source[name]
+    for name in path[:-1]:
+        target = target.setdefault(name, {})
+    target[path[-1]] = source
