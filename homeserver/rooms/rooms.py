@@ -67,6 +67,7 @@ class Rooms:
         self._weight = 0
         self._dropped: dict[RoomID, Room] = {}
         self._loading: dict[RoomID, list[Deferred[Room | None]]] = {}
+        self._doubtful: set[RoomID] = set()
         self._last_created_ms = 0
 
     @property
@@ -231,6 +232,8 @@ class Rooms:
             for room, addition in added:
                 room.settle(addition, committed=False)
                 self._drop(room)
+                if isinstance(failure.value, StorageUnavailable):
+                    self._doubtful.add(room.room_id)
             answer.errback(failure)
 
         written = self._db.write(write_additions, [addition for _, addition in added], also)
@@ -262,7 +265,10 @@ class Rooms:
         dropped = self._dropped.get(room_id)
         if dropped is not None:
             await dropped.settled()
-        room = await self._db.read(_read_room, room_id)
+        # the writer alone knows what became of a commit whose answer was lost: it reads behind that
+        read = self._db.write if room_id in self._doubtful else self._db.read
+        room = await read(_read_room, room_id)
+        self._doubtful.discard(room_id)
         if room is not None:
             self._keep(room)
         return room

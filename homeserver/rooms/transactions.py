@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
 from federation.ids import DeviceID, EventID, UserID
-from homeserver.storage.database import Database
+from homeserver.storage.database import Database, StorageUnavailable
 from homeserver.storage.events import Origin, load_sent
 
 MOST_REQUESTS: Final = 300
@@ -44,6 +44,8 @@ class Transactions:
         self._most_held = most_held
         self._held = 0
         self._devices: OrderedDict[_Owner, _Device] = OrderedDict()
+        self._doubtful: set[_Owner] = set()
+        """Devices a request of which failed with storage: it may have been done all the same."""
 
     async def once(self, origin: Origin, request: Request, send: Callable[[], Coroutine[Any, Any, EventID]]) -> EventID:
         """The event of that request: that of its first time, or the one that `send` makes now.
@@ -54,7 +56,7 @@ class Transactions:
         """
         owner = (origin.user_id, origin.device_id)
         device = self._devices.get(owner)
-        if device is None:
+        if device is None or owner in self._doubtful:
             device = await self._load(owner)
         self._devices.move_to_end(owner)
         known = device.get(request)
@@ -67,22 +69,26 @@ class Transactions:
         device[request] = [answer]
         self._held += 1
         ensureDeferred(send()).addCallbacks(
-            self._answer, self._fail, callbackArgs=(device, request), errbackArgs=(device, request)
+            self._answer, self._fail, callbackArgs=(device, request), errbackArgs=(owner, device, request)
         )
         return await answer
 
     async def _load(self, owner: _Owner) -> _Device:
         loaded: _Device = {}
-        for sent in reversed(await self._db.read(load_sent, *owner, MOST_REQUESTS)):
+        # the writer alone knows what became of a commit whose answer was lost: it reads behind that
+        read = self._db.write if owner in self._doubtful else self._db.read
+        stored = await read(load_sent, *owner, MOST_REQUESTS)
+        self._doubtful.discard(owner)
+        for sent in reversed(stored):
             loaded[Request(sent.room_id, sent.type, sent.txn_id)] = sent.event_id
             if sent.redacts is not None:
                 loaded[Request(sent.room_id, sent.redacts, sent.txn_id)] = sent.event_id
         # whoever was faster has the device's present
-        device = self._devices.get(owner)
-        if device is None:
-            device = self._devices[owner] = loaded
-            self._held += len(loaded)
-            self._let_go()
+        device = self._devices.setdefault(owner, {})
+        self._held -= len(device)
+        device |= {request: event_id for request, event_id in loaded.items() if request not in device}
+        self._held += len(device)
+        self._let_go()
         return device
 
     def _let_go(self) -> None:
@@ -90,6 +96,7 @@ class Transactions:
         for owner, device in list(self._devices.items())[:-1] if self._held > self._most_held else ():
             if all(isinstance(known, str) for known in device.values()):
                 self._held -= len(device)
+                self._doubtful.discard(owner)
                 del self._devices[owner]
             if self._held <= self._most_held:
                 return
@@ -104,7 +111,9 @@ class Transactions:
         for answer in waiting if isinstance(waiting, list) else ():
             answer.callback(event_id)
 
-    def _fail(self, failure: Failure, device: _Device, request: Request) -> None:
+    def _fail(self, failure: Failure, owner: _Owner, device: _Device, request: Request) -> None:
+        if isinstance(failure.value, StorageUnavailable):
+            self._doubtful.add(owner)
         waiting = device.pop(request)
         self._held -= 1
         for answer in waiting if isinstance(waiting, list) else ():
