@@ -21,6 +21,7 @@ Place: TypeAlias = tuple[int, int]
 """Where an event is in its room: (depth, stream)."""
 
 _REPLACEMENT: Final = "\ufffd"
+_DEEPEST: Final = 2**63 - 1
 
 
 class Standing(IntEnum):
@@ -251,6 +252,16 @@ def find_event(txn: Txn, room: RoomRecord, event_id: str) -> RoomEvent | None:
     return None if row is None else RoomEvent.of_row(room, row)
 
 
+def find_room_of(txn: Txn, event_id: str) -> RoomID | None:
+    """The room in whose timeline the event of that ID is; anything may be asked."""
+    row = txn.one(
+        "SELECT rooms.room_id FROM events JOIN rooms ON rooms.nid = events.room_nid"
+        " WHERE event_id = ? AND stream IS NOT NULL",
+        (event_id,),
+    )
+    return None if row is None else RoomID(row[0])
+
+
 def load_recent(txn: Txn, room: RoomRecord, most: int, *, after: int = 0, upto: int | None = None) -> list[RoomEvent]:
     """The last events with a stream position above `after` and not above `upto`, at most so many, in stream order."""
     end = (2**63 - 1) if upto is None else upto
@@ -263,13 +274,23 @@ def load_recent(txn: Txn, room: RoomRecord, most: int, *, after: int = 0, upto: 
 
 def load_page(txn: Txn, room: RoomRecord, start: Place, most: int, *, backwards: bool) -> list[RoomEvent]:
     """Events from a place on, in the order of paging; `start` itself belongs to what lies before it."""
-    order, sign = ("DESC", "<=") if backwards else ("ASC", ">")
-    rows = txn.all(
-        f"{_WHOLE} WHERE e.room_nid = ? AND e.stream IS NOT NULL AND (e.depth, e.stream) {sign} (?, ?)"
-        f" ORDER BY e.depth {order}, e.stream {order} LIMIT ?",
-        (room.nid, *start, most),
-    )
+    # almost always these depths hold a page; without such bounds a planner may think little of a large room and sort it
+    near = max(start[0] - 2 * most, 0) if backwards else min(start[0] + 2 * most, _DEEPEST)
+    rows = _read_page(txn, room, start, (near, most), backwards=backwards)
+    if len(rows) < most and near not in (0, _DEEPEST):
+        far = 0 if backwards else _DEEPEST
+        rows = _read_page(txn, room, start, (far, most), backwards=backwards)
     return [RoomEvent.of_row(room, row) for row in rows]
+
+
+def _read_page(txn: Txn, room: RoomRecord, start: Place, bounds: tuple[int, int], *, backwards: bool) -> list[Row]:
+    order, sign, within = ("DESC", "<=", ">=") if backwards else ("ASC", ">", "<=")
+    depth, most = bounds
+    return txn.all(
+        f"{_WHOLE} WHERE e.room_nid = ? AND e.stream IS NOT NULL AND (e.depth, e.stream) {sign} (?, ?)"
+        f" AND e.depth {within} ? ORDER BY e.depth {order}, e.stream {order} LIMIT ?",
+        (room.nid, *start, depth, most),
+    )
 
 
 def load_dated(

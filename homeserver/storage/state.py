@@ -122,7 +122,7 @@ def find_in_groups(txn: Txn, groups: Iterable[int], *wanted: Collection[int]) ->
     rows = _load_group_rows(txn, groups)
     bases = _load_group_rows(txn, {row.base for row in rows.values() if row.base is not None} - rows.keys())
     chosen = [frozenset(nids) for nids in wanted]
-    nearest = {nid: [_last_of(nids, row) for nids in chosen] for nid, row in (rows | bases).items()}
+    nearest = {nid: [_find_in(nids, row) for nids in chosen] for nid, row in (rows | bases).items()}
     nothing: list[int | None] = [None] * len(chosen)
     return {
         nid: tuple(
@@ -155,8 +155,8 @@ def _load_group_rows(txn: Txn, groups: Iterable[int]) -> dict[int, GroupRow]:
     return {nid: GroupRow(nid, base, _unpack(packed)) for nid, base, packed in rows}
 
 
-def _last_of(chosen: frozenset[int], row: GroupRow) -> int | None:
-    return next((nid for nid in reversed(row.event_nids) if nid in chosen), None)
+def _find_in(chosen: frozenset[int], row: GroupRow) -> int | None:
+    return next(iter(chosen.intersection(row.event_nids)), None)
 
 
 class KeyEvent(NamedTuple):

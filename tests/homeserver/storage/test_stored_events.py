@@ -117,6 +117,25 @@ class Events(TestCase):
         self.assertEqual(await page(places[2], 2, backwards=False), places[3:5])
         self.assertEqual(early.place, (2, -5))
 
+    async def test_pages_go_over_gaps_in_depth(self) -> None:
+        deep = [
+            self._hold(60 + n, self.factory.send("m.room.message", {}, sender=ALICE, depth=depth))
+            for n, depth in enumerate((1_000, 2_000, 2**53 - 1))
+        ]
+        for held in deep:
+            await self.db.write(append_event, held, held.stream)
+        places = [held.place for held in (*self.events, *deep)]
+
+        async def page(start: tuple[int, int], most: int, *, backwards: bool) -> list[tuple[int, int]]:
+            found = await self.db.read(lambda txn: load_page(txn, self.record, start, most, backwards=backwards))
+            return [held.place for held in found]
+
+        for most in (1, 2, 5, 99):
+            self.assertEqual(await page((2**63 - 1, 0), most, backwards=True), places[::-1][:most])
+            self.assertEqual(await page((0, -1), most, backwards=False), places[:most])
+        self.assertEqual(await page((1_999, 0), 2, backwards=True), places[-3:-5:-1])
+        self.assertEqual(await page((1_001, 0), 2, backwards=False), places[-2:])
+
     async def test_the_place_at_a_position(self) -> None:
         last = self.events[-1]
         self.assertEqual(await self.db.read(find_place, 1, last.stream + 100), last.place)
