@@ -1,0 +1,319 @@
+"""Outward HTTP: names are resolved once, denied addresses are never connected to, and answers are bounded.
+
+The address that was judged is the address that is connected to, so a name that changes between the two opens nothing.
+Redirects are answers like any other: whoever wants to follow one makes another request, which is judged again.
+
+Spec: client-server-api#url-previews
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from typing import Any, Final, cast
+
+from OpenSSL import SSL
+from twisted.internet._sslverify import IOpenSSLTrustRoot  # public nowhere else, and there is no other way to add a CA
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import TimeoutError as TooLate
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IHostnameResolver,
+    IHostResolution,
+    IOpenSSLClientConnectionCreator,
+    IReactorPluggableNameResolver,
+    IResolutionReceiver,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import CertificateOptions, optionsForClientTLS
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    URI,
+    Agent,
+    HTTPConnectionPool,
+    RequestTransmissionFailed,
+    ResponseDone,
+    ResponseFailed,
+)
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from federation.errors import RemoteFault
+
+CONNECT_S: Final = 10.0
+CONNECTIONS_PER_HOST: Final = 4
+IDLE_S: Final = 60
+
+
+class Unreachable(RemoteFault):
+    """The other side could not be reached, or broke off."""
+
+
+class TooMuch(RemoteFault):
+    """The other side said more than is listened to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A request on its way out; `most_bytes` bounds the answer's body, `within_s` the whole."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
+    most_bytes: int = 1 << 20
+    within_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """What came back; header names are in lower case, of a header sent twice the first counts."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Where requests may go and whom they trust."""
+
+    trusted_ca: Path | None = None
+    verify_certificates: bool = True
+    allow_private_addresses: bool = False
+
+
+def is_public(host: str) -> bool:
+    """Tell whether an IP address is one of the open Internet: not private, loopback, link-local, multicast or reserved.
+
+    IPv4 addresses in an IPv6 one (mapped, 6to4, Teredo, NAT64) count as themselves. What is no address is not public.
+    """
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address):
+        inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+        if address in _NAT64:
+            inner.append(ip_address(int(address) & 0xFFFFFFFF))
+        if any(each is not None and not is_public(str(each)) for each in inner):
+            return False
+    return address.is_global and not address.is_multicast
+
+
+class _Nat64:
+    def __contains__(self, address: object) -> bool:
+        return isinstance(address, IPv6Address) and int(address) >> 32 == 0x0064FF9B0000000000000000
+
+
+_NAT64: Final = _Nat64()
+
+
+@implementer(IResolutionReceiver)
+class _PublicOnly:
+    """Passes on the addresses that may be connected to."""
+
+    def __init__(self, receiver: IResolutionReceiver) -> None:
+        self._receiver = receiver
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:  # noqa: N802, N803 - Twisted's names
+        self._receiver.resolutionBegan(resolutionInProgress)
+
+    def addressResolved(self, address: IAddress) -> None:  # noqa: N802 - Twisted's name
+        if is_public(cast("Any", address).host):
+            self._receiver.addressResolved(address)
+
+    def resolutionComplete(self) -> None:  # noqa: N802 - Twisted's name
+        self._receiver.resolutionComplete()
+
+
+@implementer(IHostnameResolver)
+class _PublicResolver:
+    """Resolves names to public addresses only."""
+
+    def __init__(self, resolver: IHostnameResolver) -> None:
+        self._resolver = resolver
+
+    def resolveHostName(  # noqa: N802, PLR0913 - Twisted's name and parameters
+        self,
+        resolutionReceiver: IResolutionReceiver,  # noqa: N803 - Twisted's name
+        hostName: str,  # noqa: N803 - Twisted's name
+        portNumber: int = 0,  # noqa: N803 - Twisted's name
+        addressTypes: Sequence[type[IAddress]] | None = None,  # noqa: N803 - Twisted's name
+        transportSemantics: str = "TCP",  # noqa: N803 - Twisted's name
+    ) -> IHostResolution:
+        return self._resolver.resolveHostName(
+            _PublicOnly(resolutionReceiver), hostName, portNumber, addressTypes, transportSemantics
+        )
+
+
+@implementer(IReactorPluggableNameResolver)
+class _GuardedReactor:
+    """The reactor, with names that resolve to public addresses only."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self.nameResolver = _PublicResolver(reactor.nameResolver)
+
+    def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:  # noqa: N802 - Twisted's name
+        raise TypeError("the resolver of outward requests is not replaced")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
+@implementer(IOpenSSLTrustRoot)
+class _SystemAnd:
+    """The system's certificate authorities, and those of a PEM file."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+
+    def _addCACertsToContext(self, context: SSL.Context) -> None:  # noqa: N802 - the interface's name
+        context.set_default_verify_paths()
+        if self._file is not None:
+            context.load_verify_locations(str(self._file))
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Unverified:
+    """TLS with whoever answers; for tests on one machine."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._context = CertificateOptions(verify=False).getContext()
+
+    def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:  # noqa: N802, N803 - Twisted's names
+        connection = SSL.Connection(self._context, None)
+        connection.set_tlsext_host_name(self._host.encode("ascii"))
+        return connection
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """Where a URI is connected to, and over which TLS."""
+
+    def __init__(self, reactor: Any, rules: Rules) -> None:
+        self._reactor = reactor if rules.allow_private_addresses else _GuardedReactor(reactor)
+        self._verify = rules.verify_certificates
+        self._trust = _SystemAnd(rules.trusted_ca)
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802 - Twisted's name
+        endpoint = HostnameEndpoint(self._reactor, uri.host, uri.port, timeout=CONNECT_S)
+        if uri.scheme != b"https":
+            return endpoint
+        host = uri.host.decode("ascii")
+        creator = optionsForClientTLS(host, trustRoot=self._trust) if self._verify else _Unverified(host)
+        return wrapClientTLS(creator, endpoint)
+
+
+@implementer(IBodyProducer)
+class _Bytes:
+    """A body that is there whole."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.length = len(body)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:  # noqa: N802 - Twisted's name
+        consumer.write(self._body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """All has been written at once."""
+
+    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """All has been written at once."""
+
+    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """All has been written at once."""
+
+
+class _Listener(Protocol):
+    """Listens to a body, up to a bound."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.heard: Deferred[bytes] = Deferred(self._hang_up)
+        self._most_bytes = most_bytes
+        self._body = bytearray()
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        self._body += data
+        if len(self._body) > self._most_bytes and not self.heard.called:
+            self.heard.errback(TooMuch(f"more than {self._most_bytes} bytes"))
+            self._hang_up()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - Twisted's name
+        if self.heard.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.heard.callback(bytes(self._body))
+        else:
+            self.heard.errback(Unreachable(f"the answer broke off: {reason.getErrorMessage()}"))
+
+    def _hang_up(self, heard: Deferred[bytes] | None = None) -> None:
+        """Listen no further."""
+        cast("Any", self.transport).loseConnection()
+
+
+_FAULTS: Final = (ConnectError, DNSLookupError, ResponseFailed, RequestTransmissionFailed, SSL.Error, ValueError)
+
+
+class Outward:
+    """Makes requests to elsewhere, over connections that are kept for the next one."""
+
+    def __init__(self, reactor: Any, rules: Rules) -> None:
+        self._reactor = reactor
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.maxPersistentPerHost = CONNECTIONS_PER_HOST
+        self._pool.cachedConnectionTimeout = IDLE_S
+        self._pool.retryAutomatically = False
+        self._agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, rules), pool=self._pool)
+
+    async def ask(self, request: Outgoing) -> Incoming:
+        """Make a request and hear the whole answer.
+
+        Raises:
+            Unreachable: It could not be made, was not answered in time, or went to an address that is denied.
+            TooMuch: The answer is longer than is listened to.
+        """
+        headers = Headers({name: [value] for name, value in request.headers.items()})
+        body = None if request.body is None else _Bytes(request.body)
+        asked = Deferred.fromCoroutine(self._ask(request, headers, body))
+        try:
+            return await asked.addTimeout(request.within_s, self._reactor)
+        except (TooLate, CancelledError):
+            raise Unreachable(f"no answer within {request.within_s} s") from None
+
+    async def _ask(self, request: Outgoing, headers: Headers, body: IBodyProducer | None) -> Incoming:
+        try:
+            url, method = request.url.encode("ascii"), request.method.encode("ascii")
+            response: IResponse = await self._agent.request(method, url, headers, body)
+        except (
+            ConnectError,
+            DNSLookupError,
+            ResponseFailed,
+            RequestTransmissionFailed,
+            SSL.Error,
+            ValueError,
+        ) as fault:
+            raise Unreachable(f"{type(fault).__name__}: {fault}") from fault
+        listener = _Listener(request.most_bytes)
+        response.deliverBody(listener)
+        named = {name.decode("latin-1").lower(): values[0] for name, values in response.headers.getAllRawHeaders()}
+        return Incoming(
+            status=response.code,
+            headers={name: value.decode("latin-1") for name, value in named.items()},
+            body=await listener.heard,
+        )
+
+    def close(self) -> Deferred[None]:
+        """Let go of the connections that are kept."""
+        closed: Deferred[None] = self._pool.closeCachedConnections()
+        return closed
