@@ -2,8 +2,6 @@
 
 The address that was judged is the address that is connected to, so a name that changes between the two opens nothing.
 Redirects are answers like any other: whoever wants to follow one makes another request, which is judged again.
-
-Spec: client-server-api#url-previews
 """
 
 from collections.abc import Mapping, Sequence

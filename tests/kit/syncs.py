@@ -13,6 +13,7 @@
 The clock stands until a test moves it; `wait` leaves a sync waiting.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -133,7 +134,7 @@ class SyncCase(HouseCase):
         )
         self.factory = EdgeFactory(Edge(routes, attendants))
 
-    def _tell(self, position: int, changes: list[Change]) -> None:
+    def _tell(self, position: int, changes: Sequence[Change]) -> None:
         self.told.extend(changes)
         self.counts.heed(changes)
         self.streams.advance(position, changes)
