@@ -42,6 +42,7 @@ from homeserver.api.client import (
     data,
     dehydrated,
     devices,
+    events,
     filters,
     keys,
     login,
@@ -106,6 +107,7 @@ from homeserver.signing import load_signing_key
 from homeserver.storage.database import Change, Database, open_database
 from homeserver.streams import Streams
 from homeserver.sync.answers import Sources
+from homeserver.sync.events import EventStream, Snapshots
 from homeserver.sync.sync import Sync
 
 _log = logging.getLogger(__name__)
@@ -329,6 +331,14 @@ def sync_routes(told: SyncParts, stored: Filters) -> tuple[Route, ...]:
     )
 
 
+def event_routes(core: Core, doors: RoomDoors, sync: Sync) -> tuple[Route, ...]:
+    """The endpoints of the event stream of old."""
+    streams, database, views, history = core.streams, core.database, doors.views, doors.history
+    stream = EventStream(sync, streams, database, views, history)
+    snapshots = Snapshots(streams, database, views, history, doors.states)
+    return events.routes(stream, snapshots, history, core.world.now_ms)
+
+
 def media_routes(core: Core) -> tuple[Route, ...]:
     """The endpoints of media."""
     world, settings = core.world, core.world.settings
@@ -398,6 +408,7 @@ class Server:
                 ),
                 *account_routes(core, self.rooms, self.people, self.told.counts.rules),
                 *sync_routes(self.told, Filters(core.database)),
+                *event_routes(core, self.rooms.doors, self.told.sync),
                 *room_routes.routes(self.rooms.doors, core.world.now_ms, core.world.server_name),
                 *media_routes(core),
             ),

@@ -25,6 +25,8 @@ GUESTS_MAY: Final = frozenset(
         ("GET", _ROOM + "/messages"),
         ("GET", _ROOM + "/members"),
         ("GET", _V3 + "/sync"),
+        ("GET", _V3 + "/events"),
+        ("GET", _ROOM + "/initialSync"),
         ("GET", _MEDIA + "/download/{serverName}/{mediaId}"),
         ("GET", _MEDIA + "/download/{serverName}/{mediaId}/{fileName}"),
         ("GET", _MEDIA + "/thumbnail/{serverName}/{mediaId}"),

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from federation.errors import Refused
 from federation.ids import UserID
 from homeserver.policy import NotFound
 from homeserver.rooms.filters import RoomEventFilter, build_test
@@ -18,7 +19,7 @@ from homeserver.rooms.room import Room
 from homeserver.rooms.sight import Seen, find_seen, load_seen
 from homeserver.rooms.view import View, Views
 from homeserver.storage.database import Database, Txn
-from homeserver.storage.events import Place, RoomEvent, find_event, load_page
+from homeserver.storage.events import Place, RoomEvent, find_event, find_room_of, load_page
 from homeserver.storage.rooms import RoomRecord
 from homeserver.storage.state import find_state, load_state
 
@@ -95,6 +96,18 @@ class History:
         if seen is None:
             raise NotFound("Event not found")
         return render(seen.held, asker, membership=seen.membership, previous=seen.previous)
+
+    async def event_anywhere(self, asker: Asker, event_id: str) -> bytes:
+        """One event of any room that the asker may read, in client form.
+
+        Raises: NotFound when there is none that the asker may see.
+        Spec: client-server-api#get_matrixclientv3eventseventid
+        """
+        room_id = await self._db.read(find_room_of, event_id)
+        try:
+            return await self.event(asker, room_id or "", event_id)
+        except Refused:
+            raise NotFound("Event not found") from None
 
     async def find(self, view: View, event_id: str) -> Seen | None:
         """The event of that ID, if it is in the room and the viewer may see it; anything may be asked."""

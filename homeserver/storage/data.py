@@ -49,6 +49,14 @@ def load_account_data(txn: Txn, user_id: UserID, *, since: int = 0, upto: int) -
     return [AccountData(room_id=room_id or None, type=kind, content=content) for room_id, kind, content in rows]
 
 
+def load_room_data(txn: Txn, user_id: UserID, room_id: RoomID) -> list[AccountData]:
+    """Load what was set for a room, in order."""
+    rows = txn.all(
+        "SELECT type, content FROM account_data WHERE user_id = ? AND room_id = ? ORDER BY position", (user_id, room_id)
+    )
+    return [AccountData(room_id=room_id, type=kind, content=content) for kind, content in rows]
+
+
 def set_account_data(txn: Txn, user_id: UserID, kind: str, content: bytes, room_id: RoomID | None = None) -> None:
     """Set account data; `content` is the JSON object as it will be given back."""
     position = txn.position()

@@ -88,7 +88,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A sync as it is asked for."""
+    """A sync as it is asked for; without `messages` those to the device are left where they are."""
 
     user_id: UserID
     device_id: DeviceID
@@ -98,6 +98,7 @@ class Request:
     full_state: bool = False
     state_after: bool = False
     presence: State = "online"
+    messages: bool = True
 
 
 @dataclass(slots=True, kw_only=True)
@@ -372,11 +373,12 @@ class Answers:
     def _plan_rest(self, draft: Draft, plan: Plan) -> None:
         since = draft.since
         if since is None:
-            plan.data_since = plan.messages_since = 0
+            plan.data_since = 0
+            plan.messages_since = 0 if draft.request.messages else None
             return
         if draft.news.account_data:
             plan.data_since = since.position
-        if draft.news.messages:
+        if draft.news.messages and draft.request.messages:
             plan.messages_since = since.taken
 
     async def _show_own(self, draft: Draft, found: Found) -> list[tuple[bytes, bytes]]:

@@ -54,7 +54,8 @@ class Sync:
                 await self._find_unwanted(feed)
                 shown = await self._compose(request, feed, None, self._now(), News())
                 return shown or b"{}"
-            self._acknowledge(request, since)
+            if request.messages:
+                self._acknowledge(request, since)
             return await self._answer_news(request, feed, since, gone)
 
     async def _answer_news(self, request: Request, feed: Feed, since: SyncToken, gone: Deferred[None] | None) -> bytes:

@@ -22,8 +22,6 @@ NOT_YET = {
     f"{V3}/notifications",
     f"{V3}/pushers",
     f"{V3}/pushers/set",
-    f"{V3}/events",
-    f"{V3}/rooms/{{}}/initialSync",
     f"{V3}/search",
     "/.well-known/matrix/policy_server",
     f"{V1}/auth_metadata",
