@@ -262,16 +262,6 @@ def find_room_of(txn: Txn, event_id: str) -> RoomID | None:
     return None if row is None else RoomID(row[0])
 
 
-def find_room_of(txn: Txn, event_id: str) -> RoomID | None:
-    """The room in whose timeline the event of that ID is; anything may be asked."""
-    row = txn.one(
-        "SELECT rooms.room_id FROM events JOIN rooms ON rooms.nid = events.room_nid"
-        " WHERE event_id = ? AND stream IS NOT NULL",
-        (event_id,),
-    )
-    return None if row is None else RoomID(row[0])
-
-
 def load_recent(txn: Txn, room: RoomRecord, most: int, *, after: int = 0, upto: int | None = None) -> list[RoomEvent]:
     """The last events with a stream position above `after` and not above `upto`, at most so many, in stream order."""
     end = (2**63 - 1) if upto is None else upto
