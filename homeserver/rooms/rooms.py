@@ -265,9 +265,24 @@ class Rooms:
         dropped = self._dropped.get(room_id)
         if dropped is not None:
             await dropped.settled()
-        # the writer alone knows what became of a commit whose answer was lost: it reads behind that
-        read = self._db.write if room_id in self._doubtful else self._db.read
-        room = await read(_read_room, room_id)
+        if room_id in self._doubtful:
+            return await self._revive_doubtful(room_id)
+        room = await self._db.read(_read_room, room_id)
+        if room is not None:
+            self._keep(room)
+        return room
+
+    async def _revive_doubtful(self, room_id: RoomID) -> Room | None:
+        """The writer alone knows what became of a commit whose answer was lost, so it reads behind that. As long as it
+        cannot, there is a room to look at, to which nothing can be added.
+        """
+        try:
+            room = await self._db.write(_read_room, room_id)
+        except StorageUnavailable:
+            room = await self._db.read(_read_room, room_id)
+            if room is not None:
+                room.live = False
+            return room
         self._doubtful.discard(room_id)
         if room is not None:
             self._keep(room)
