@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IListeningPort
 
 from config.settings import Resource, Settings
@@ -114,6 +115,8 @@ _log = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 7.0
 """How long a stop waits for what is being answered; a supervisor kills after ten."""
+PUT_AWAY_S: Final = 2.0
+"""How long a stop waits for the database after that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -470,10 +473,17 @@ class Server:
         self.core.streams.close()
         self.told.typing.close()
         self.told.presences.close()
-        await self.people.last_seen.stop()
-        await self.core.database.close()
+        try:
+            await Deferred.fromCoroutine(self._put_away()).addTimeout(PUT_AWAY_S, self._reactor)
+        except TimeoutError:
+            _log.error("the database does not answer: what it has not committed is given up")
         if self._access is not None:
             self._access.flush()
+
+    async def _put_away(self) -> None:
+        """Write down what is only in memory, and let go of the database."""
+        await self.people.last_seen.stop()
+        await self.core.database.close()
 
 
 def _build_access_log(world: World) -> AccessLog | None:
