@@ -108,7 +108,7 @@ from homeserver.signing import load_signing_key
 from homeserver.storage.database import Change, Database, open_database
 from homeserver.streams import Streams
 from homeserver.sync.answers import Sources
-from homeserver.sync.events import EventStream, Snapshots
+from homeserver.sync.events import build_events
 from homeserver.sync.sync import Sync
 
 _log = logging.getLogger(__name__)
@@ -334,14 +334,6 @@ def sync_routes(told: SyncParts, stored: Filters) -> tuple[Route, ...]:
     )
 
 
-def event_routes(core: Core, doors: RoomDoors, sync: Sync) -> tuple[Route, ...]:
-    """The endpoints of the event stream of old."""
-    streams, database, views, history = core.streams, core.database, doors.views, doors.history
-    stream = EventStream(sync, streams, database, views, history)
-    snapshots = Snapshots(streams, database, views, history, doors.states)
-    return events.routes(stream, snapshots, history, core.world.now_ms)
-
-
 def media_routes(core: Core) -> tuple[Route, ...]:
     """The endpoints of media."""
     world, settings = core.world, core.world.settings
@@ -351,9 +343,7 @@ def media_routes(core: Core) -> tuple[Route, ...]:
         reactor=reactor, threads=reactor.getThreadPool(), now_ms=world.now_ms, token_bytes=world.token_bytes
     )
     store = Media(world.server_name, core.database, core.policy, files, Thumbnails(files, reactor, reactor), outside)
-    return media.routes(
-        store, upload_bytes=settings.limits.upload_bytes, legacy_paths=settings.media.legacy_paths
-    )
+    return media.routes(store, upload_bytes=settings.limits.upload_bytes, legacy_paths=settings.media.legacy_paths)
 
 
 def admin_routes(core: Core, people: AccountParts) -> tuple[Route, ...]:
@@ -411,7 +401,7 @@ class Server:
                 ),
                 *account_routes(core, self.rooms, self.people, self.told.counts.rules),
                 *sync_routes(self.told, Filters(core.database)),
-                *event_routes(core, self.rooms.doors, self.told.sync),
+                *events.routes(build_events(self.told.sync, core.streams, core.database, self.rooms.doors)),
                 *room_routes.routes(self.rooms.doors, core.world.now_ms, core.world.server_name),
                 *media_routes(core),
             ),

@@ -6,7 +6,7 @@ It is the same engine as that of syncs, whose answers are told in another form. 
 Spec: client-server-api#get_matrixclientv3initialsync, client-server-api#get_matrixclientv3events
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 
 from federation.ids import DeviceID, RoomID, UserID
 from homeserver.policy import Invalid
+from homeserver.rooms.doors import Doors
 from homeserver.rooms.history import Ask, History
 from homeserver.rooms.render import Asker, render
 from homeserver.rooms.state import States
@@ -196,6 +197,27 @@ class Snapshots:
             "visibility": "public" if room.published else "private",
             "account_data": [msgspec.Raw(encode_data(each.type, each.content)) for each in data],
         } | ({} if membership is None else {"membership": membership})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Events:
+    """All that old clients are told by."""
+
+    stream: EventStream
+    snapshots: Snapshots
+    history: History
+    now_ms: Callable[[], int]
+
+
+def build_events(sync: Sync, streams: Streams, database: Database, doors: Doors) -> Events:
+    """What old clients are told by, on the same engine as syncs."""
+    views, history = doors.views, doors.history
+    return Events(
+        stream=EventStream(sync, streams, database, views, history),
+        snapshots=Snapshots(streams, database, views, history, doors.states),
+        history=history,
+        now_ms=doors.rooms.seal.now_ms,
+    )
 
 
 def _end(told: Mapping[str, Any]) -> str:

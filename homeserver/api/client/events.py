@@ -3,19 +3,18 @@
 Spec: client-server-api#get_matrixclientv3events
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from homeserver.api.route import Call, Reply, Route
-from homeserver.rooms.history import History
 from homeserver.rooms.render import Asker
-from homeserver.sync.events import EventStream, Peek, Reader, Snapshots
+from homeserver.sync.events import Events, Peek, Reader
 
 _V3 = "/_matrix/client/v3"
 
 
-def routes(stream: EventStream, snapshots: Snapshots, history: History, now_ms: Callable[[], int]) -> tuple[Route, ...]:
+def routes(events: Events) -> tuple[Route, ...]:
     """The endpoints of the event stream."""
-    return tuple(_routes(_EventsAPI(stream, snapshots, history, now_ms)))
+    return tuple(_routes(_EventsAPI(events)))
 
 
 def _routes(api: "_EventsAPI") -> Iterator[Route]:
@@ -31,11 +30,11 @@ def _routes(api: "_EventsAPI") -> Iterator[Route]:
 
 
 class _EventsAPI:
-    def __init__(self, stream: EventStream, snapshots: Snapshots, history: History, now_ms: Callable[[], int]) -> None:
-        self._stream = stream
-        self._snapshots = snapshots
-        self._history = history
-        self._now_ms = now_ms
+    def __init__(self, events: Events) -> None:
+        self._stream = events.stream
+        self._snapshots = events.snapshots
+        self._history = events.history
+        self._now_ms = events.now_ms
 
     async def begin(self, call: Call) -> Reply:
         query = call.query
