@@ -12,6 +12,8 @@ from homeserver.rooms.members import Members
 from homeserver.rooms.membership import FindProfile, Memberships
 from homeserver.rooms.mutual import Mutual
 from homeserver.rooms.people import People
+from homeserver.rooms.relating import Relating
+from homeserver.rooms.relations import Relations
 from homeserver.rooms.reports import Reports
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.send import Sending
@@ -46,6 +48,7 @@ class Doors:
     dates: Dates
     mutual: Mutual
     reports: Reports
+    relations: Relations
 
 
 def build_doors(
@@ -64,7 +67,7 @@ def build_doors(
         members=Members(database, views),
         states=States(database, views),
         settings=Settings(rooms, database, policy, memberships, aliases),
-        sending=Sending(rooms, views, history, policy, Transactions(database)),
+        sending=Sending(rooms, views, history, policy, Transactions(database), Relating(database)),
         memberships=memberships,
         creation=Creation(rooms, database, policy, find_profile, default_version),
         aliases=aliases,
@@ -76,4 +79,5 @@ def build_doors(
         dates=Dates(database, views),
         mutual=Mutual(database, policy),
         reports=Reports(rooms, database, policy, views, history, summaries),
+        relations=Relations(database, views),
     )

@@ -12,9 +12,10 @@ import msgspec
 from federation.errors import Refused
 from federation.ids import UserID
 from homeserver.policy import NotFound
+from homeserver.rooms.bundles import load_bundled
 from homeserver.rooms.filters import RoomEventFilter, build_test
 from homeserver.rooms.places import BEGINNING, before, encode_token, find_end, find_token_place
-from homeserver.rooms.render import Asker, render
+from homeserver.rooms.render import Asker, render_seen
 from homeserver.rooms.room import Room
 from homeserver.rooms.sight import Seen, find_seen, load_seen
 from homeserver.rooms.view import View, Views
@@ -49,7 +50,7 @@ class Page:
 
     start: Place
     end: Place | None = None
-    events: list[Seen] = field(default_factory=list)
+    events: Sequence[Seen] = ()
     state: list[RoomEvent] = field(default_factory=list)
 
 
@@ -92,10 +93,14 @@ class History:
         Spec: client-server-api#get_matrixclientv3roomsroomideventeventid
         """
         view = await self._views.open(asker.user_id, room_id)
-        seen = await self.find(view, event_id)
-        if seen is None:
+        recent = None if event_id in view.room.parents else view.room.find_recent(event_id)
+        if recent is not None:
+            found = await self.see(view.room, view.user_id, [recent])
+        else:
+            found = await self._db.read(_read_event, view.room.record, view.user_id, event_id)
+        if not found:
             raise NotFound("Event not found")
-        return render(seen.held, asker, membership=seen.membership, previous=seen.previous)
+        return render_seen(found[0], asker)
 
     async def event_anywhere(self, asker: Asker, event_id: str) -> bytes:
         """One event of any room that the asker may read, in client form.
@@ -115,9 +120,10 @@ class History:
         if recent is not None:
             found = await self.see(view.room, view.user_id, [recent])
             return found[0] if found else None
-        return await self._db.read(_read_event, view.room.record, view.user_id, event_id)
+        found = await self._db.read(_read_seen, view.room.record, view.user_id, event_id)
+        return found[0] if found else None
 
-    async def see(self, room: Room, user_id: UserID, events: Sequence[RoomEvent]) -> list[Seen]:
+    async def see(self, room: Room, user_id: UserID, events: Sequence[RoomEvent]) -> Sequence[Seen]:
         """Those of some events of a room's timeline that a person may see; from memory where that tells.
 
         Spec: client-server-api#room-history-visibility
@@ -149,20 +155,23 @@ class History:
 
 
 def _render(events: Iterable[Seen], asker: Asker) -> list[msgspec.Raw]:
-    return [
-        msgspec.Raw(render(seen.held, asker, membership=seen.membership, previous=seen.previous)) for seen in events
-    ]
+    return [msgspec.Raw(render_seen(seen, asker)) for seen in events]
 
 
-def _read_event(txn: Txn, record: RoomRecord, user_id: UserID, event_id: str) -> Seen | None:
+def _read_event(txn: Txn, record: RoomRecord, user_id: UserID, event_id: str) -> Sequence[Seen]:
+    return load_bundled(txn, record, user_id, _read_seen(txn, record, user_id, event_id))
+
+
+def _read_seen(txn: Txn, record: RoomRecord, user_id: UserID, event_id: str) -> list[Seen]:
+    """The event of that ID, or nothing."""
     held = find_event(txn, record, event_id)
-    found = [] if held is None else load_seen(txn, record, user_id, [held])
-    return found[0] if found else None
+    return [] if held is None else load_seen(txn, record, user_id, [held])
 
 
 def _read_page(txn: Txn, record: RoomRecord, view: View, ask: Ask) -> Page:
     start = _find_start(txn, record, view, ask)
     page = _fill_page(txn, record, view.user_id, ask, start)
+    page.events = load_bundled(txn, record, view.user_id, page.events)
     if ask.wanted.lazy_load_members:
         page.state = _load_senders(txn, record, [seen.held for seen in page.events])
     return page
@@ -189,7 +198,7 @@ def _fill_page(txn: Txn, record: RoomRecord, user_id: UserID, ask: Ask, start: P
         found = load_page(txn, record, page.end, size, backwards=ask.backwards)
         within = found if stop is None else [held for held in found if (held.place > stop) is ask.backwards]
         seen = load_seen(txn, record, user_id, within if test is None else [h for h in within if test(h.event)])
-        page.events += seen[:missing]
+        page.events = [*page.events, *seen[:missing]]
         if len(seen) > missing:
             page.end = _behind(page.events[-1].held, ask.backwards)
         else:
@@ -214,9 +223,10 @@ def _load_senders(txn: Txn, record: RoomRecord, events: Sequence[RoomEvent]) -> 
 
 def _read_context(txn: Txn, view: View, event_id: str, limit: int, wanted: RoomEventFilter) -> Context | None:
     record, user_id = view.room.record, view.user_id
-    event = _read_event(txn, record, user_id, event_id)
-    if event is None:
+    found = _read_seen(txn, record, user_id, event_id)
+    if not found:
         return None
+    event = found[0]
     earlier, later = limit // 2, limit - limit // 2
     back = Ask(backwards=True, limit=earlier, wanted=wanted)
     ahead = Ask(backwards=False, limit=later, wanted=wanted)
@@ -224,7 +234,9 @@ def _read_context(txn: Txn, view: View, event_id: str, limit: int, wanted: RoomE
         _fill_page(txn, record, user_id, back, before(event.held)),
         _fill_page(txn, record, user_id, ahead, event.held.place),
     )
-    events = [*pages[0].events, event, *pages[1].events]
+    count = len(pages[0].events)
+    events = load_bundled(txn, record, user_id, [*pages[0].events, event, *pages[1].events])
+    pages[0].events, event, pages[1].events = events[:count], events[count], events[count + 1 :]
     state = _load_context_state(txn, record, [seen.held for seen in events], wanted)
     return Context(event, *pages, state)
 

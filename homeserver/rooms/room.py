@@ -22,6 +22,7 @@ from homeserver.rooms.head import CREATE, POWER_LEVELS, Head, build_head, first_
 from homeserver.rooms.seal import Draft, Place, Seal
 from homeserver.rooms.writing import Addition, Pending, RoomDropped
 from homeserver.storage.events import RoomEvent
+from homeserver.storage.relations import BUNDLED, find_relation
 from homeserver.storage.rooms import RoomRecord
 from homeserver.storage.state import Present
 
@@ -32,7 +33,8 @@ class Room:
     """A live room. `head` is what new events build on, `shown` what is committed and may be shown.
 
     `recent` are the last committed events in ascending stream order: every event of the room with a stream position
-    above `recent_floor` is in it. `live`: this is the one live room of its ID; nothing can be added to another.
+    above `recent_floor` is in it; `parents` are those of them that others relate to. `live`: this is the one live room
+    of its ID; nothing can be added to another.
     `published`: that the room directory lists it.
     """
 
@@ -44,6 +46,7 @@ class Room:
         self.head = self.shown = head
         self.recent: deque[RoomEvent] = deque()
         self.recent_floor = 0
+        self.parents: set[str] = set()
         self.live = True
         self.published = False
         self._additions: deque[Addition] = deque()
@@ -154,9 +157,14 @@ class Room:
             # by now it has its stream position, and may have been redacted
             held.replaced = self.shown.state[held.event.key].as_replaced()
         self.shown = pending.after
+        relation = find_relation(held.event.content)
+        if relation is not None and relation.type in BUNDLED and self.find_recent(relation.event_id) is not None:
+            self.parents.add(relation.event_id)
         self.recent.append(held)
         if len(self.recent) > MOST_RECENT:
-            self.recent_floor = self.recent.popleft().stream
+            gone = self.recent.popleft()
+            self.recent_floor = gone.stream
+            self.parents.discard(gone.event_id)
         if pending.target is not None and pending.pruned is not None:
             self._redact(pending.target, pending.pruned, held.client)
 

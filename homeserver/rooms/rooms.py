@@ -22,6 +22,7 @@ from homeserver.rooms.writing import Addition, RoomDropped, Work, write_addition
 from homeserver.storage.database import Database, StorageUnavailable, Txn
 from homeserver.storage.directory import is_published
 from homeserver.storage.events import RoomEvent
+from homeserver.storage.relations import load_parents
 from homeserver.storage.rooms import find_room
 from homeserver.storage.state import load_present
 
@@ -322,5 +323,7 @@ def _read_room(txn: Txn, room_id: RoomID) -> Room | None:
     if record is None:
         return None
     room = revive_room(record, load_present(txn, record, MOST_RECENT))
+    parents = load_parents(txn, [held.nid for held in room.recent])
+    room.parents = {held.event_id for held in room.recent if held.nid in parents}
     room.published = is_published(txn, record.nid)
     return room

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from federation.ids import EventID
 from homeserver.policy import Invalid, NotFound, Policy, Redact, SendEvent
 from homeserver.rooms.history import History
+from homeserver.rooms.relating import Relating
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Draft
 from homeserver.rooms.transactions import Request, Transactions
@@ -24,9 +25,16 @@ class Sending:
     """
 
     def __init__(
-        self, rooms: Rooms, views: Views, history: History, policy: Policy, transactions: Transactions
+        self,
+        rooms: Rooms,
+        views: Views,
+        history: History,
+        policy: Policy,
+        transactions: Transactions,
+        relating: Relating,
     ) -> None:
         self._rooms = rooms
+        self._relating = relating
         self._views = views
         self._history = history
         self._policy = policy
@@ -58,7 +66,10 @@ class Sending:
         room = await self._views.open_joined(origin.user_id, room_id)
         await self._policy.check(SendEvent(by=origin.user_id, room=room, type=event_type, content=content))
         draft = Draft(type=event_type, sender=origin.user_id, content=content, origin=origin)
-        return (await self._rooms.append(room, draft)).event_id
+        if "m.relates_to" not in content:
+            return (await self._rooms.append(room, draft)).event_id
+        async with self._relating.checked(room, draft):
+            return (await self._rooms.append(room, draft)).event_id
 
     async def _redact(self, origin: Origin, room_id: str, event_id: str, content: Mapping[str, object]) -> EventID:
         sender = origin.user_id

@@ -1,11 +1,12 @@
 """What one person may see of a room's history: the facts that `visibility` judges, read for many events at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import msgspec
 
-from federation.ids import StateKey, UserID
+from federation.ids import EventID, StateKey, UserID
 from homeserver.rooms.room import Room
 from homeserver.rooms.visibility import may_see, may_see_change
 from homeserver.storage.database import Txn
@@ -24,17 +25,41 @@ _member_decoder: Final = msgspec.json.Decoder(_Member)
 
 
 class Seen(NamedTuple):
-    """An event that a person may see, what they were when it was sent, and whether they may see what it replaced."""
+    """An event that a person may see, what they were when it was sent, whether they may see what it replaced, and what
+    is bundled with it.
+    """
 
     held: RoomEvent
     membership: str
     previous: bool
+    bundle: "Bundle | None" = None
 
 
-class _Facts:
-    """The visibility and the person's membership in the state groups of some events."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thread:
+    """A thread as its root tells of it to one person: the last event, how many, and whether the person takes part."""
 
-    def __init__(self, txn: Txn, record: RoomRecord, user_id: UserID, groups: set[int]) -> None:
+    latest: Seen
+    count: int
+    participated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """What relates to an event, as far as the server aggregates it and one person may see it.
+
+    Spec: client-server-api#aggregations-of-child-events
+    """
+
+    replacement: Seen | None = None
+    references: tuple[EventID, ...] = ()
+    thread: Thread | None = None
+
+
+class Sight:
+    """The visibility and the person's membership in the state groups of some events of a room."""
+
+    def __init__(self, txn: Txn, record: RoomRecord, user_id: UserID, groups: Set[int]) -> None:
         self.user_id = user_id
         self._members: Mapping[int, KeyEvent] = load_key_events(txn, record.nid, ("m.room.member", user_id))
         rules = load_key_events(txn, record.nid, VISIBILITY)
@@ -65,10 +90,17 @@ class _Facts:
             return None
         return Seen(held, membership or "leave", held.replaced is not None and self._may_see_replaced(held.replaced))
 
+    def membership_at(self, group: int) -> str:
+        """What the person was in that state of the room."""
+        return self.membership(self._at[group][1]) or "leave"
+
+    def may_see(self, group: int, stream: int) -> bool:
+        """Whether the person may see what was sent in that state, at that position, and did not change it."""
+        rule, member = self._at[group]
+        return may_see(self.visibility(rule), self.membership(member), joined_later=self._joined_after(stream))
+
     def _may_see_replaced(self, replaced: Replaced) -> bool:
-        rule, member = self._at[replaced.group]
-        later = self._joined_after(replaced.stream)
-        return may_see(self.visibility(rule), self.membership(member), joined_later=later)
+        return self.may_see(replaced.group, replaced.stream)
 
     def _joined_after(self, stream: int) -> bool:
         return self.last_join is not None and self.last_join > stream
@@ -82,7 +114,7 @@ def load_seen(txn: Txn, record: RoomRecord, user_id: UserID, events: Sequence[Ro
     if not events:
         return []
     groups = {held.group for held in events} | {held.replaced.group for held in events if held.replaced is not None}
-    facts = _Facts(txn, record, user_id, groups)
+    facts = Sight(txn, record, user_id, groups)
     return [seen for held in events if (seen := facts.judge(held)) is not None]
 
 

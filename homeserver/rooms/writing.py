@@ -18,6 +18,7 @@ from homeserver.storage.events import RoomEvent, append_event, set_redacted
 from homeserver.storage.media import append_references, remove_references
 from homeserver.storage.members import set_membership
 from homeserver.storage.names import set_open
+from homeserver.storage.relations import append_relation, remove_relation
 from homeserver.storage.rooms import RoomRecord, append_room
 from homeserver.storage.state import GroupRow, StateChange, append_group, append_state_change
 
@@ -128,11 +129,13 @@ def _write_pending(txn: Txn, pending: Pending, server: ServerName) -> None:
     held = pending.held
     stream = held.stream = txn.position()
     append_event(txn, held, stream)
+    append_relation(txn, held, stream)
     if pending.group is not None:
         _write_state(txn, held, pending.group, stream, server)
     if pending.target is not None and pending.pruned is not None:
         set_redacted(txn, pending.target.nid, pending.pruned.raw, held.nid)
         remove_references(txn, pending.target.nid)
+        remove_relation(txn, pending.target.nid)
     media = find_references(held.event.raw)
     if media:
         append_references(txn, held.room_nid, held.nid, held.event.sender, media)

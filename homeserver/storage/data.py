@@ -39,6 +39,16 @@ def blocks_invitations(txn: Txn, user_id: UserID) -> bool:
     return content is not None and msgspec.json.decode(content).get("default_action") == "block"
 
 
+def load_ignored(txn: Txn, user_id: UserID) -> frozenset[str]:
+    """Load whose messages somebody does not want.
+
+    Spec: client-server-api#ignoring-users
+    """
+    content = find_account_data(txn, user_id, "m.ignored_user_list")
+    ignored = msgspec.json.decode(content).get("ignored_users") if content is not None else None
+    return frozenset(ignored) if isinstance(ignored, dict) else frozenset()
+
+
 def load_account_data(txn: Txn, user_id: UserID, *, since: int = 0, upto: int) -> list[AccountData]:
     """Load what was set after `since` and not after `upto` (stream positions), in order."""
     rows = txn.all(

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from federation.ids import RoomID, UserID
-from homeserver.rooms.render import Asker, render, unsigned
+from homeserver.rooms.render import Asker, render, render_seen, unsigned
 from homeserver.rooms.sight import Seen
 from homeserver.storage.changes import ReceiptMoved
 from homeserver.storage.events import RoomEvent
@@ -44,8 +44,8 @@ def encode_seen(seen: Seen, asker: Asker, wanted: Filter) -> bytes:
     """An event of a timeline in the form that the filter wants."""
     held = seen.held
     if wanted.is_plain:
-        return render(held, asker, membership=seen.membership, previous=seen.previous)
-    extra = unsigned(held, asker, membership=seen.membership, previous=seen.previous)
+        return render_seen(seen, asker)
+    extra = unsigned(held, asker, membership=seen.membership, previous=seen.previous, bundle=seen.bundle)
     return _shape(held, b"{" + extra + b"}", wanted)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from federation.ids import DeviceID, UserID
+from homeserver.rooms.bundles import has_all_bundles
 from homeserver.rooms.render import Asker
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
@@ -57,24 +58,29 @@ class Parts:
                 return NO_CHANGES
             return None if room is None else self._find_changes(window, room, ask, device_id)
         view = None if room is None else view_whole(room, self._counts, ask)
-        return None if view is None else self.encode(view, ask, device_id)
+        return None if view is None or _lacks_bundles(view, room) else self.encode(view, ask, device_id)
 
     def encode(self, view: View, ask: Ask, device_id: DeviceID | None = None) -> Part:
         """The part of a view, for one device."""
         if not view.events and not view.limited:
             return Part(view, b"")
-        asker = Asker(user_id=ask.user_id, device_id=device_id, now_ms=self._now_ms())
+        asker = Asker(
+            user_id=ask.user_id,
+            device_id=device_id,
+            now_ms=self._now_ms(),
+            federation_format=ask.filter.federation_format,
+        )
         return Part(view, encode_timeline(view, asker, ask.filter))
 
     def _find_changes(self, window: Sequence[RoomEvent], room: Room, ask: Ask, device_id: DeviceID) -> Part | None:
         if not _may_share(window, room, ask):
             view = view_changes(window, room, self._counts, ask)
-            return None if view is None else self.encode(view, ask, device_id)
+            return None if view is None or _lacks_bundles(view, room) else self.encode(view, ask, device_id)
         key = (ask.room_id, window[0].nid, window[-1].nid, ask.filter, ask.state_after)
         part = self._shared(key)
         if part is None:
             view = view_changes(window, room, self._counts, ask)
-            if view is None:
+            if view is None or _lacks_bundles(view, room):
                 return None
             shared = Ask(
                 room_id=ask.room_id, user_id=NOBODY, filter=ask.filter, since=ask.since, upto=ask.upto, whole=False
@@ -91,6 +97,14 @@ class Parts:
             self._turns_ms = now_ms + LASTS_MS // 2
             self._bytes = 0
         return self._young.get(key) or self._old.get(key)
+
+
+def _lacks_bundles(view: View, room: Room | None) -> bool:
+    """Whether something is, or may be, bundled with the events: that differs from person to person, and is read.
+
+    Spec: client-server-api#aggregations-of-child-events
+    """
+    return view.limited and not (room is not None and has_all_bundles(room, view.events))
 
 
 def _may_share(window: Sequence[RoomEvent], room: Room, ask: Ask) -> bool:

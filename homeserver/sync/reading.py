@@ -7,13 +7,14 @@ from typing import Final, NamedTuple
 import msgspec
 
 from federation.ids import DeviceID, RoomID, UserID
+from homeserver.rooms.bundles import load_bundled
 from homeserver.storage.changes import ReceiptMoved
 from homeserver.storage.data import AccountData, blocks_invitations, find_account_data, load_account_data
 from homeserver.storage.database import Txn
 from homeserver.storage.events import load_events
 from homeserver.storage.keys import count_one_time_keys, load_unused_fallback_types
 from homeserver.storage.receipts import load_receipts
-from homeserver.storage.rooms import load_rooms
+from homeserver.storage.rooms import RoomRecord, load_rooms
 from homeserver.storage.sync import (
     Stay,
     has_waiting,
@@ -184,11 +185,22 @@ def _read_views(txn: Txn, plan: Plan, left: Iterable[tuple[Ask, Sequence[Stay]]]
     rooms = load_rooms(txn, [*(ask.room_id for ask in plan.asks), *(ask.room_id for ask, _ in left)])
     for ask in plan.asks:
         view = found.views[ask.room_id] = view_stored(txn, rooms[ask.room_id], ask)
+        _bundle(txn, rooms[ask.room_id], ask, view)
         _encode_ahead(view)
     for ask, stays in left:
         if ask.filter.has_room(ask.room_id):
             view = found.left[ask.room_id] = view_left(txn, rooms[ask.room_id], ask, stays)
+            _bundle(txn, rooms[ask.room_id], ask, view)
             _encode_ahead(view)
+
+
+def _bundle(txn: Txn, room: RoomRecord, ask: Ask, view: View) -> None:
+    """Bundle what relates to the events of a timeline that has a gap before it.
+
+    Spec: client-server-api#aggregations-of-child-events
+    """
+    if view.limited:
+        view.events = load_bundled(txn, room, ask.user_id, view.events)
 
 
 def _encode_ahead(view: View) -> None:

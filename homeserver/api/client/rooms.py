@@ -10,6 +10,7 @@ from homeserver.api.client import (
     history,
     membership,
     mutual,
+    relations,
     reports,
     send,
     spaces,
@@ -35,4 +36,5 @@ def routes(doors: Doors, now_ms: Callable[[], int], server_name: str) -> tuple[R
         *dates.routes(doors.dates),
         *mutual.routes(doors.mutual),
         *reports.routes(doors.reports),
+        *relations.routes(doors.relations, now_ms),
     )

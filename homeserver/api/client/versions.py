@@ -11,10 +11,10 @@ from msgspec.structs import asdict
 from config.settings import Support
 from homeserver.api.route import Call, Reply, Route
 
-VERSIONS = ("v1.1", "v1.2", "v1.5", "v1.6", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12")
+VERSIONS = ("v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12")
 """The releases of the specification whose additions are here; clients take each as news of its own.
 
-v1.3, 1.4 and 1.7 wait for relations, threads, and uploads in two steps.
+v1.7 waits for uploads in two steps.
 """
 
 UNSTABLE = {
