@@ -15,6 +15,7 @@ from federation import canonical
 from federation.ids import DeviceID, UserID, fits
 from homeserver.policy import Invalid, NotFound, Policy, QueryKeys, allows
 from homeserver.storage import accounts, devices, keys
+from homeserver.storage.company import load_key_changes
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.keys import CrossSigningKey, OneTimeKey, Signature
 
@@ -134,11 +135,11 @@ class Keys:
 
     async def changes(self, user_id: UserID, since: int) -> tuple[set[UserID], set[UserID]]:
         """What a person missed since a stream position: whose keys changed, of those they share a room with (and their
-        own); and with whom they share none any more.
+        own), and who shares an encrypted one with them by now; and with whom they share no encrypted room any more.
 
         Spec: client-server-api#get_matrixclientv3keyschanges
         """
-        return await self._database.read(_load_changes, user_id, since)
+        return await self._database.read(load_key_changes, user_id, since)
 
     async def _allowed(self, asker: UserID, people: Iterable[UserID]) -> list[UserID]:
         return [
@@ -146,10 +147,6 @@ class Keys:
             for person in people
             if person == asker or await allows(self._policy, QueryKeys(by=asker, person=person))
         ]
-
-
-def _load_changes(txn: Txn, user_id: UserID, since: int) -> tuple[set[UserID], set[UserID]]:
-    return keys.load_changed(txn, user_id, since), keys.load_parted(txn, user_id, since)
 
 
 def publish(txn: Txn, user_id: UserID, device_id: DeviceID, upload: KeyUpload) -> dict[str, int]:

@@ -34,12 +34,16 @@ UserPart: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserDataChanged:
-    """Something of one person's own changed; `room_id` when it belongs to a room."""
+    """Something of one person's own changed; `room_id` when it belongs to a room.
+
+    `rooms` are those they are in, where all who share one are to know: of device lists.
+    """
 
     position: int
     user_id: UserID
     kind: UserPart
     room_id: RoomID | None = None
+    rooms: tuple[RoomID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

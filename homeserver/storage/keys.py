@@ -9,7 +9,7 @@ Spec: client-server-api#end-to-end-encryption
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
-from federation.ids import DeviceID, UserID
+from federation.ids import DeviceID, RoomID, UserID
 from homeserver.storage.changes import UserDataChanged
 from homeserver.storage.database import Txn
 
@@ -60,7 +60,13 @@ def set_changed(txn: Txn, user_id: UserID) -> None:
         " ON CONFLICT (user_id) DO UPDATE SET position = excluded.position",
         (user_id, position),
     )
-    txn.tell(UserDataChanged(position=position, user_id=user_id, kind="device_lists"))
+    rows = txn.all(
+        "SELECT r.room_id FROM memberships m JOIN rooms r ON r.nid = m.room_nid"
+        " WHERE m.user_id = ? AND m.membership = 'join'",
+        (user_id,),
+    )
+    rooms = tuple([RoomID(room_id) for (room_id,) in rows])
+    txn.tell(UserDataChanged(position=position, user_id=user_id, kind="device_lists", rooms=rooms))
 
 
 def load_changed(txn: Txn, user_id: UserID, since: int) -> set[UserID]:
@@ -73,26 +79,6 @@ def load_changed(txn: Txn, user_id: UserID, since: int) -> set[UserID]:
         (since, user_id, user_id),
     )
     return {UserID(changed) for (changed,) in rows}
-
-
-def load_parted(txn: Txn, user_id: UserID, since: int) -> set[UserID]:
-    """Load those with whom the person shares no room now, and may have shared one until after that position.
-
-    Spec: client-server-api#get_matrixclientv3keyschanges
-    """
-    rows = txn.all(
-        "SELECT DISTINCT theirs.user_id FROM memberships mine"
-        " JOIN memberships theirs ON theirs.room_nid = mine.room_nid"
-        " WHERE mine.user_id = ? AND theirs.user_id <> mine.user_id"
-        " AND (mine.stream > ? AND mine.membership <> 'join' AND theirs.membership = 'join'"
-        " OR theirs.stream > ? AND theirs.membership <> 'join' AND mine.membership = 'join'"
-        " OR mine.stream > ? AND theirs.stream > ? AND mine.membership <> 'join' AND theirs.membership <> 'join')"
-        " AND NOT EXISTS (SELECT 1 FROM memberships ours JOIN memberships others ON others.room_nid = ours.room_nid"
-        " WHERE ours.user_id = ? AND ours.membership = 'join'"
-        " AND others.user_id = theirs.user_id AND others.membership = 'join')",
-        (user_id, since, since, since, since, user_id),
-    )
-    return {UserID(parted) for (parted,) in rows}
 
 
 def find_device_keys(txn: Txn, user_id: UserID, device_id: DeviceID) -> bytes | None:

@@ -4,7 +4,7 @@ position.
 Spec: client-server-api#syncing
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from federation.ids import DeviceID, RoomID, StateKey, UserID
@@ -24,6 +24,11 @@ class Stay(NamedTuple):
     event_nid: int
     stream: int
     was_joined: bool
+
+
+def has_stayed(stays: Sequence[Stay]) -> bool:
+    """Whether somebody was in a room all the while that these are all their moves."""
+    return stays[0].was_joined and all(stay.membership == "join" for stay in stays)
 
 
 class Counted(NamedTuple):

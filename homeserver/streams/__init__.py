@@ -5,9 +5,8 @@ rooms they are in, so an event costs as much as there are feeds in its room, who
 somebody listens to has a `RoomLog`, its last events and receipts, which all its feeds share. A sync whose token lies
 above the floors reads no table to learn what changed.
 
-Two clocks tick: `position`, that of commits, and `serial`, for what is never committed (typing, presence) or placed
-into feeds later than its commit (device lists). Both are in a sync token. A serial starts at the time of the start, so
-that those of an earlier run are smaller.
+Two clocks tick: `position`, that of commits, and `serial`, for what is never committed (typing, presence). Both
+are in a sync token. A serial starts at the time of the start, so that those of an earlier run are smaller.
 
 `feeds` holds what listens, `streams` how what is new reaches it. What does not live here: what a change means to a
 client. To add a kind of change: a record in `storage.changes`, and its taking up in `Streams`.

@@ -145,8 +145,8 @@ class Feed:
 
     `rooms` are those they are joined to. Marks, each in the order of its values: `changed`, rooms with new events or
     receipts (position); `stirred`, rooms with other people typing (serial); `own`, account data of the person by kind
-    and room (position); `presence` and `devices`, people whom to show (serial). `moves` are the person's own membership
-    events.
+    and room (position); `presence`, people whom to show (serial); `devices`, people whose keys changed (position).
+    `moves` are the person's own membership events.
     """
 
     __slots__ = (

@@ -29,8 +29,8 @@ GATHER_S: Final = 0.5
 class Clock(Protocol):
     """What streams need of the reactor."""
 
-    def callLater(self, delay: float, f: Callable[..., object], *args: object) -> IDelayedCall:  # noqa: N802
-        """Call `f` after so many seconds."""
+    def callLater(self, delay: float, call: Callable[..., object], /, *args: object) -> IDelayedCall:  # noqa: N802
+        """Call something after so many seconds."""
 
     def seconds(self) -> float:
         """Read the reactor's clock."""
@@ -192,41 +192,23 @@ class Streams:
             feed.changed[room_id] = held.stream
 
     def _change_own(self, change: UserDataChanged, woken: dict[Feed, None]) -> None:
-        if change.kind == "device_lists":
-            self._spread_devices(change.user_id, woken)
-            return
         feed = self._feeds.get(change.user_id)
+        if change.kind == "device_lists":
+            self._show_devices(change, feed, woken)
+            return
         if feed is not None:
             key = (change.kind, change.room_id)
             feed.floor = max(feed.floor, mark_bounded(feed.own, key, change.position))
             woken[feed] = None
 
-    def _spread_devices(self, user_id: UserID, woken: dict[Feed, None]) -> None:
-        """Show a person whose device list changed to all who share a room with them."""
-        feed = self._feeds.get(user_id)
-        if feed is not None and feed.loading is None:
-            woken.update(self._show_devices(tuple(feed.rooms), user_id))
-        else:
-            self._database.read(load_joined_rooms, user_id).addCallback(self._show_devices, user_id).addCallbacks(
-                self._wake, self._distrust_feeds
-            )
-
-    def _show_devices(self, rooms: Sequence[RoomID], user_id: UserID) -> dict[Feed, None]:
-        """Note in their feeds that the person's devices changed; those feeds."""
-        self.serial += 1
-        reached = {feed: None for room_id in rooms if room_id in self._rooms for feed in self._rooms[room_id].feeds}
-        own = self._feeds.get(user_id)
+    def _show_devices(self, change: UserDataChanged, own: Feed | None, woken: dict[Feed, None]) -> None:
+        """Note in the feeds of all who share a room with a person that their devices changed."""
+        reached = {feed: None for room_id in change.rooms if (log := self._rooms.get(room_id)) for feed in log.feeds}
         if own is not None:
             reached[own] = None
         for feed in reached:
-            feed.serial_floor = max(feed.serial_floor, mark_bounded(feed.devices, user_id, self.serial))
-        return reached
-
-    def _distrust_feeds(self, _failure: Failure) -> None:
-        """The tables did not say whom a change concerns: let everybody look there once they answer."""
-        self.serial += 1
-        for feed in self._feeds.values():
-            feed.serial_floor = self.serial
+            feed.floor = max(feed.floor, mark_bounded(feed.devices, change.user_id, change.position))
+        woken.update(reached)
 
     def _move_receipt(self, change: ReceiptMoved, woken: dict[Feed, None]) -> None:
         own = self._feeds.get(change.user_id)

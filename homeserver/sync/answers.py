@@ -18,8 +18,9 @@ from homeserver.rooms.rooms import Rooms
 from homeserver.storage.changes import ReceiptMoved
 from homeserver.storage.database import Database
 from homeserver.storage.events import RoomEvent
-from homeserver.storage.sync import MEMBER
+from homeserver.storage.sync import MEMBER, has_stayed
 from homeserver.streams import Clock, Feed, Streams
+from homeserver.sync.company import encode_lists, plan_company
 from homeserver.sync.encode import (
     encode_data,
     encode_receipts,
@@ -121,7 +122,7 @@ class Draft:
         """What is wanted of a room that the person is in."""
         request, since = self.request, self.since
         stays = self.news.moves.get(room_id)
-        stayed = stays is None or (stays[0].was_joined and all(stay.membership == "join" for stay in stays))
+        stayed = stays is None or has_stayed(stays)
         again = since is not None and not stayed
         return Ask(
             room_id=room_id,
@@ -184,6 +185,7 @@ class Answers:
         plan.keys = not keys
         rooms = self._plan_rooms(draft, plan)
         self._plan_rest(draft, plan)
+        views = self._plan_company(draft, plan, rooms)
         found = Found() if plan.is_empty else await self._sources.database.read(read_plan, plan)
         await self._hide_closed(draft, found)
         self._take_up(draft, rooms, found)
@@ -191,7 +193,7 @@ class Answers:
             *await self._show_rooms(draft, rooms, found),
             *await self._show_own(draft, found),
             *await self._show_presence(draft),
-            *_show_devices(draft, rooms.values(), found),
+            *([] if draft.since is None else encode_lists(plan, draft.news, views, found)),
         ]
         if not members and not draft.is_whole and not draft.news.keys:
             return None, found
@@ -216,12 +218,25 @@ class Answers:
                 plan.asks.append(ask)
             else:
                 room.part = part
-                plan.doubtful.update(part.view.lost)
             room.receipts = _find_receipts(draft, ask, plan)
         for room_id in self._typing_rooms(draft, rooms):
             rooms.setdefault(room_id, _JoinedRoom()).typing = True
         self._plan_departures(draft, plan)
         return rooms
+
+    def _plan_company(self, draft: Draft, plan: Plan, rooms: Mapping[RoomID, _JoinedRoom]) -> list[View]:
+        """The views that tell whom the person met and lost in rooms; for other rooms that is planned to be read."""
+        if draft.since is None:
+            return []
+        unread = {ask.room_id for ask in plan.asks}
+        known = {} if draft.is_whole else {each: room for each, room in rooms.items() if each not in unread}
+        told = {
+            room_id: room.part.view for room_id, room in known.items() if room.ask is not None and not room.ask.whole
+        }
+        plan_company(plan, draft.news, draft.feed.rooms, told, draft.since.position)
+        for view in told.values():
+            plan.doubtful.update(view.lost)
+        return list(told.values())
 
     def _typing_rooms(self, draft: Draft, rooms: Mapping[RoomID, _JoinedRoom]) -> list[RoomID]:
         wanted = draft.request.filter
@@ -473,19 +488,3 @@ def _show_unread(unread: Unread, *, threads: bool) -> list[tuple[bytes, bytes]]:
         }
         shown.append((b'"unread_thread_notifications"', _encode(members)))
     return shown
-
-
-def _show_devices(draft: Draft, rooms: Iterable[_JoinedRoom], found: Found) -> list[tuple[bytes, bytes]]:
-    """People whose keys changed, or with whom an encrypted room is now shared, or no more.
-
-    Spec: client-server-api#e2e-extensions-to-sync
-    """
-    if draft.since is None:
-        return []
-    views = [room.part.view for room in rooms] + list(found.left.values())
-    changed = {*draft.news.devices}.union(*(view.met for view in views))
-    lost = set[UserID]().union(*(view.lost for view in views)) - found.confidants - {draft.request.user_id}
-    changed -= lost
-    if not changed and not lost:
-        return []
-    return [(b'"device_lists"', _encode({"changed": sorted(changed), "left": sorted(lost)}))]

@@ -108,8 +108,7 @@ def view_whole(room: Room, counts: Counts, ask: Ask) -> View | None:
     if any(nid not in known for nid in replaced):
         return None
     shown += [held for nid in replaced if ask.filter.state.passes((held := known[nid]).event)]
-    met = tuple(room.joined_members) if ask.again and ENCRYPTION in state else ()
-    return View(events=events, limited=limited or ask.again, state=shown, counted=counted, named=named, met=met)
+    return View(events=events, limited=limited or ask.again, state=shown, counted=counted, named=named)
 
 
 def _find_seen_whole(room: Room, user_id: UserID, events: Sequence[RoomEvent]) -> list[Seen] | None:
@@ -162,7 +161,7 @@ def _add_company(view: View, room: Room, changes: Sequence[RoomEvent], user_id: 
     """Who came and went, if the room is encrypted."""
     if ENCRYPTION not in room.shown.state:
         return
-    if any(held.event.key == ENCRYPTION for held in changes):
+    if any(held.event.key == ENCRYPTION and held.replaced is None for held in changes):
         view.met = tuple(room.joined_members)
         return
     moved = {UserID(held.event.key[1]) for held in changes if held.event.type == MEMBER and has_moved(held)} - {user_id}
@@ -171,10 +170,8 @@ def _add_company(view: View, room: Room, changes: Sequence[RoomEvent], user_id: 
 
 
 def has_moved(held: RoomEvent) -> bool:
-    """Whether a membership event makes somebody a member, or ends that, as far as is known of what was before."""
-    if held.replaced is None:
-        return True
-    before = _membership_decoder.decode(held.replaced.content).membership
+    """Whether a membership event makes somebody a member, or ends that."""
+    before = None if held.replaced is None else _membership_decoder.decode(held.replaced.content).membership
     return (before == "join") != (held.event.membership == "join")
 
 

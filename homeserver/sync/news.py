@@ -16,11 +16,6 @@ from homeserver.storage.sync import Stay, load_changed_rooms, load_stays
 from homeserver.streams import Feed, marked_after
 from homeserver.sync.tokens import SyncToken
 
-OVERLAP: Final = 1000
-"""How many positions before a token the tables are asked for changed keys: feeds learn of those a moment after their
-commit, and telling of one twice does no harm.
-"""
-
 
 class _Membership(msgspec.Struct):
     membership: object = None
@@ -69,7 +64,7 @@ def hear(feed: Feed, since: SyncToken) -> News:
     """What the feed says is new; it must reach back to `since`."""
     news = News(
         changed=list(marked_after(feed.changed, since.position)),
-        devices=list(marked_after(feed.devices, since.serial)),
+        devices=list(marked_after(feed.devices, since.position)),
         presence=list(marked_after(feed.presence, since.serial)),
         typing=list(marked_after(feed.stirred, since.serial)),
         messages=since.taken < since.position,
@@ -109,7 +104,7 @@ def read_news(txn: Txn, user_id: UserID, since: SyncToken, upto: int) -> News:
         account_data=True,
         messages=True,
         rules=has_changed(txn, user_id, since.position, upto),
-        devices=load_changed(txn, user_id, max(since.position - OVERLAP, 0)),
+        devices=load_changed(txn, user_id, since.position),
     )
     for stay in load_stays(txn, user_id, since.position, upto):
         news.moves.setdefault(stay.room_id, []).append(stay)

@@ -9,6 +9,7 @@ import msgspec
 from federation.ids import DeviceID, RoomID, UserID
 from homeserver.rooms.bundles import load_bundled
 from homeserver.storage.changes import ReceiptMoved
+from homeserver.storage.company import load_company, load_company_at, load_stirred
 from homeserver.storage.data import AccountData, blocks_invitations, find_account_data, load_account_data
 from homeserver.storage.database import Txn
 from homeserver.storage.events import load_events
@@ -41,7 +42,9 @@ class Plan:
     `asks` are rooms they are in, `left` those they left by these stays, `outside` stays as invited or knocking.
     `departures` asks for all of the last two (for left rooms by `left_ask`). `data_since` and `messages_since` are
     positions, None where nothing is asked; `data_rooms` are rooms whose account data is wanted whole, `receipts` rooms
-    by the position since which. `doubtful` are people who may share no encrypted room with them any more.
+    by the position since which. `doubtful` are people who may share no encrypted room with them any more. `company` are
+    rooms they were in since `company_since` where others came or went; `moves` those where they did so themselves:
+    whether they were in it then, and are now.
     """
 
     user_id: UserID
@@ -58,6 +61,9 @@ class Plan:
     receipts: dict[int, list[RoomID]] = field(default_factory=dict)
     keys: bool = False
     doubtful: set[UserID] = field(default_factory=set)
+    company_since: int = 0
+    company: set[RoomID] = field(default_factory=set)
+    moves: dict[RoomID, tuple[bool, bool]] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -71,6 +77,8 @@ class Plan:
             or self.data_rooms
             or self.keys
             or self.doubtful
+            or self.company
+            or self.moves
             or self.data_since is not None
             or self.messages_since is not None
         )
@@ -92,6 +100,8 @@ class Found:
     received: bool = False
     receipts: dict[RoomID, list[ReceiptMoved]] = field(default_factory=dict)
     keys: bytes = b""
+    met: set[UserID] = field(default_factory=set)
+    lost: set[UserID] = field(default_factory=set)
     confidants: set[UserID] = field(default_factory=set)
 
 
@@ -112,10 +122,27 @@ def read_plan(txn: Txn, plan: Plan) -> Found:
         _read_receipts(txn, plan, room_ids, since, found)
     if plan.keys:
         found.keys = read_keys(txn, plan.user_id, plan.device_id)
-    doubtful = plan.doubtful.union(*(view.lost for view in (*found.views.values(), *found.left.values())))
+    if plan.company or plan.moves:
+        _read_company(txn, plan, found)
+    doubtful = plan.doubtful | found.lost
     if doubtful:
         found.confidants = load_confidants(txn, plan.user_id, doubtful)
     return found
+
+
+def _read_company(txn: Txn, plan: Plan, found: Found) -> None:
+    """Read with whom the person shares an encrypted room by now, and with whom perhaps no more."""
+    rooms = load_rooms(txn, [*plan.company, *plan.moves])
+    since, upto = plan.company_since, plan.upto
+    for room_nid in load_stirred(txn, [rooms[room_id].nid for room_id in plan.company], since, upto):
+        company = load_company(txn, room_nid, plan.user_id, since, upto)
+        found.met |= company.met
+        found.lost |= company.lost
+    for room_id, (was_in, is_in) in plan.moves.items():
+        if was_in:
+            found.lost |= load_company_at(txn, rooms[room_id].nid, since)
+        if is_in:
+            found.met |= load_company_at(txn, rooms[room_id].nid, upto)
 
 
 def read_keys(txn: Txn, user_id: UserID, device_id: DeviceID) -> bytes:

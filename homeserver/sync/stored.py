@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from federation.ids import StateKey, UserID
 from homeserver.rooms.sight import Seen, load_seen
 from homeserver.storage.database import Txn
 from homeserver.storage.events import RoomEvent, load_events, load_recent
@@ -11,7 +10,6 @@ from homeserver.storage.rooms import RoomRecord
 from homeserver.storage.state import load_state_changes
 from homeserver.storage.sync import MEMBER, Stay, count_members, has_backfill, load_state_at
 from homeserver.sync.views import (
-    ENCRYPTION,
     HEROES,
     Ask,
     View,
@@ -52,9 +50,6 @@ def view_left(txn: Txn, room: RoomRecord, ask: Ask, stays: Sequence[Stay]) -> Vi
         view = view_stored(txn, room, ask)
     elif departure is not None:
         view = _view_state(txn, room, ask, View())
-    if departure is not None and ENCRYPTION in load_state_at(txn, room, ask.upto, members=()):
-        state = load_state_at(txn, room, ask.upto)
-        view.lost = [UserID(key[1]) for key in state if key[0] == MEMBER and key[1] != ask.user_id]
     return view if departure is stays[-1] else _add_move(txn, room, ask, view, stays[-1])
 
 
@@ -115,9 +110,6 @@ def _view_whole(txn: Txn, room: RoomRecord, ask: Ask, view: View) -> View:
     shown, replaced = whole_state(state, view.events, ask, () if named else heroes)
     view.state = shown + _load_passing(txn, room, ask, replaced)
     view.counted, view.named = counted, named
-    if ask.again and ENCRYPTION in state:
-        members = state if wanted is None else load_state_at(txn, room, ask.upto)
-        view.met = [UserID(key[1]) for key, held in members.items() if held.event.membership == "join"]
     return view
 
 
@@ -129,7 +121,6 @@ def _view_changes(txn: Txn, room: RoomRecord, ask: Ask, view: View) -> View:
         view.named = is_named(load_state_at(txn, room, ask.upto, members=()))
     if ask.filter.lazy:
         view.members = _load_members(txn, room, ask, view)
-    _add_company(txn, room, ask, view, {row.key for row in rows})
     return view
 
 
@@ -152,17 +143,3 @@ def _load_members(txn: Txn, room: RoomRecord, ask: Ask, view: View) -> list[Room
 def _load_passing(txn: Txn, room: RoomRecord, ask: Ask, nids: Collection[int]) -> list[RoomEvent]:
     held = load_events(txn, room, nids)
     return [held[nid] for nid in nids if ask.filter.state.passes(held[nid].event)]
-
-
-def _add_company(txn: Txn, room: RoomRecord, ask: Ask, view: View, changed: Collection[StateKey]) -> None:
-    """Who came and went, if the room is encrypted."""
-    moved = {UserID(key[1]) for key in changed if key[0] == MEMBER} - {ask.user_id}
-    if not moved and ENCRYPTION not in changed:
-        return
-    wanted = None if ENCRYPTION in changed else moved
-    state = load_state_at(txn, room, ask.upto, members=wanted)
-    if ENCRYPTION not in state:
-        return
-    joined = {UserID(key[1]) for key, held in state.items() if held.event.membership == "join"}
-    view.met = joined
-    view.lost = moved - joined

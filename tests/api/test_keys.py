@@ -275,25 +275,6 @@ class Changes(KeysCase):
             await self.publish(client)
         self.assertEqual(await self.changed(since), [self.bob.user_id])
 
-    async def test_those_with_whom_one_shares_no_room_any_more_have_left(self) -> None:
-        carol, dave = await self.register("carol"), await self.register("dave")
-        for room_nid, people in ((1, (self.alice, self.bob, carol)), (2, (self.alice, carol)), (3, (self.alice, dave))):
-            for client in people:
-                await self.be(client, room_nid, "join")
-        start = f"s{self.db.position}_0"
-        self.assertEqual(await self.left(start), [])
-        await self.be(self.bob, 1, "leave")
-        await self.be(carol, 1, "ban")
-        self.assertEqual(await self.left(start), [self.bob.user_id])
-        later = f"s{self.db.position}_0"
-        await self.be(self.alice, 3, "leave")
-        await self.be(dave, 3, "leave")
-        self.assertEqual(await self.left(later), [dave.user_id])
-        self.assertEqual(await self.left(start), [self.bob.user_id, dave.user_id])
-
-    async def left(self, since: str) -> Any:
-        return (await self.alice.call("GET", f"/keys/changes?from={since}&to=s{self.db.position}_0")).json["left"]
-
     async def test_tokens_are_ours_and_both_there(self) -> None:
         for query, errcode in (
             ("", "M_MISSING_PARAM"),

@@ -41,9 +41,9 @@ class SyncOfDevices(ServerCase):
             body = {"messages": {self.bob.user_id: {self.bob.device_id: {"n": number}}}}
             await self.alice.ok("PUT", f"/sendToDevice/m.test/{number}", body)
 
-    async def publish(self, person: Person) -> None:
+    async def publish(self, person: Person, **other: Any) -> None:
         """Change a person's keys."""
-        await person.ok("POST", "/keys/upload", {"device_keys": device_keys(person.user_id, person.device_id)})
+        await person.ok("POST", "/keys/upload", {"device_keys": device_keys(person.user_id, person.device_id, **other)})
 
     async def encrypted_room(self, *others: Person) -> str:
         room = await self.alice.create_room(preset="public_chat", initial_state=ENCRYPTION)
@@ -119,10 +119,10 @@ class SyncOfDevices(ServerCase):
         for known in (True, False):
             if not known:
                 await self.restart()
-            await self.publish(self.alice)
-            await deferLater(reactor_in_use(), 0.05)
-            assert self.alice.user_id in lists(await self.bob.sync())[0]
-            assert lists(await carol.sync())[0] == set()
+            await self.publish(self.alice, algorithms=[f"known: {known}"])
+            assert lists(await self.bob.sync()) == ({self.alice.user_id}, set())
+            assert lists(await self.bob.sync()) == (set(), set())
+            assert lists(await carol.sync()) == (set(), set())
 
     async def test_changed_keys_end_a_wait_also_of_somebody_who_does_not_sync(self) -> None:
         await self.encrypted_room(self.bob)
@@ -132,6 +132,33 @@ class SyncOfDevices(ServerCase):
         await deferLater(reactor_in_use(), 0.05)
         await self.publish(self.alice)
         assert lists(await waiting)[0] == {self.alice.user_id}
+
+    async def test_what_was_missed_can_be_asked_for(self) -> None:
+        async def missed(since: str | None) -> tuple[set[str], set[str]]:
+            answer = await self.alice.ok("GET", "/keys/changes", **{"from": since, "to": self.alice.since})
+            return set(answer["changed"]), set(answer["left"])
+
+        carol = await self.register("carol")
+        plain = await self.alice.create_room(preset="public_chat", invite=[carol.user_id])
+        room = await self.encrypted_room()
+        await self.alice.sync()
+        first = self.alice.since
+        assert await missed(first) == (set(), set())
+        await self.bob.join(room)
+        await self.bob.join(plain)
+        assert await missed(first) == ({self.bob.user_id}, set())
+        await self.alice.sync()
+        second = self.alice.since
+        await self.bob.leave(room)
+        await self.publish(carol)
+        assert await missed(second) == (set(), {self.bob.user_id})
+        await carol.join(room)
+        await self.publish(self.alice)
+        assert await missed(second) == ({self.alice.user_id, carol.user_id}, {self.bob.user_id})
+        await self.alice.sync()
+        third = self.alice.since
+        await self.alice.leave(room)
+        assert await missed(third) == (set(), {carol.user_id})
 
     async def test_a_first_sync_tells_of_no_lists(self) -> None:
         await self.encrypted_room(self.bob)
