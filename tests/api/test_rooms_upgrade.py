@@ -3,6 +3,8 @@
 from typing import Any
 from urllib.parse import quote
 
+from twisted.internet.defer import Deferred, gatherResults
+
 from homeserver.policy import UpgradeRoom
 from homeserver.storage.data import find_account_data, set_account_data
 from homeserver.storage.push import find_push_rules, set_push_rules
@@ -111,6 +113,23 @@ class Upgrading(UpgradeCase):
         await self.upgrade(self.alice, old)
         levels = await self.alice.state(old, LEVELS)
         self.assertEqual((levels["events_default"], levels["invite"]), (70, 80))
+
+    async def test_two_upgrades_and_a_message_at_once_leave_rooms_whole(self) -> None:
+        old = await self.room(room_alias_name="class", visibility="public")
+        new, other, _ = await gatherResults(
+            [
+                Deferred.fromCoroutine(self.upgrade(self.alice, old, "12")),
+                Deferred.fromCoroutine(self.upgrade(self.alice, old, "11")),
+                Deferred.fromCoroutine(self.alice.say(old)),
+            ]
+        )
+        self.restart()
+        last = (await self.alice.state(old, "m.room.tombstone"))["replacement_room"]
+        self.assertIn(last, (new, other))
+        self.assertEqual((await self.bob.ok("GET", "/directory/room/%23class:parta.test"))["room_id"], new)
+        for room in (new, other):
+            create = await self.alice.state(room, "m.room.create")
+            self.assertEqual(create["predecessor"]["room_id"], old)
 
     async def test_settings_of_people_go_with_them(self) -> None:
         old = await self.room()
