@@ -158,10 +158,14 @@ class SetState(RoomAct):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendEvent(RoomAct):
-    """Send an event that is not state: a message, an edit, a reaction, a poll."""
+    """Send an event that is not state: a message, an edit, a reaction, a poll.
+
+    `poll` is what the answer to a poll answers, None where that is unknown to the sender.
+    """
 
     type: str
     content: Mapping[str, object]
+    poll: Event | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,24 @@ def _match(key: str, pattern: str) -> dict[str, Any]:
     return {"kind": "event_match", "key": key, "pattern": pattern}
 
 
+def _is_type(event_type: str) -> dict[str, Any]:
+    return {"kind": "event_property_is", "key": "type", "value": event_type}
+
+
 _TWO_MEMBERS: Final = {"kind": "room_member_count", "is": "2"}
+
+
+def _notify_of_poll(rule: str, poll: str, what: str) -> tuple[tuple[str, list[dict[str, Any]], list[Any]], ...]:
+    """A poll that starts or ends is told of like a message."""
+    started = _is_type(f"{poll}.{what}")
+    return (
+        (f"{rule}.poll_{what}_one_to_one", [_TWO_MEMBERS, started], [_NOTIFY, _sound("default")]),
+        (f"{rule}.poll_{what}", [started], [_NOTIFY]),
+    )
+
+
+_POLLS: Final = ((".m.rule", "m.poll"), (".org.matrix.msc3930.rule", "org.matrix.msc3381.poll"))
+"""The names of the rules about polls and of what they are about: those MSC3930 is accepted with, and its own."""
 
 OVERRIDE: Final[tuple[tuple[str, list[dict[str, Any]], list[Any]], ...]] = (
     (MASTER, [], []),
@@ -50,6 +67,7 @@ OVERRIDE: Final[tuple[tuple[str, list[dict[str, Any]], list[Any]], ...]] = (
     (".m.rule.tombstone", [_match("type", "m.room.tombstone"), _match("state_key", "")], [_NOTIFY, _HIGHLIGHT]),
     (".m.rule.reaction", [_match("type", "m.reaction")], []),
     (".m.rule.room.server_acl", [_match("type", "m.room.server_acl"), _match("state_key", "")], []),
+    *((f"{rule}.poll_response", [_is_type(f"{poll}.response")], []) for rule, poll in _POLLS),
     (
         ".m.rule.suppress_edits",
         [{"kind": "event_property_is", "key": r"content.m\.relates_to.rel_type", "value": "m.replace"}],
@@ -68,6 +86,7 @@ UNDERRIDE: Final[tuple[tuple[str, list[dict[str, Any]], list[Any]], ...]] = (
     (".m.rule.room_one_to_one", [_TWO_MEMBERS, _match("type", "m.room.message")], [_NOTIFY, _sound("default")]),
     (".m.rule.message", [_match("type", "m.room.message")], [_NOTIFY]),
     (".m.rule.encrypted", [_match("type", "m.room.encrypted")], [_NOTIFY]),
+    *(each for rule, poll in _POLLS for what in ("start", "end") for each in _notify_of_poll(rule, poll, what)),
 )
 """Rule ID, conditions, actions."""
 

@@ -313,9 +313,16 @@ def _compile_rule(kind: Kind, rule: Rule) -> _Compiled:
         compiled = (lambda event, _user, _setting: event.sender == rule.rule_id,)
     else:
         named = next((condition for condition in conditions if _names_type(condition)), None)
-        only = None if named is None else str(named["pattern"]).lower()
-        compiled = compile_conditions([condition for condition in conditions if condition is not named])
+        exact = next((condition["value"] for condition in conditions if _is_type(condition)), None)
+        only = exact.lower() if exact is not None else None if named is None else str(named["pattern"]).lower()
+        compiled = compile_conditions([each for each in conditions if exact is not None or each is not named])
     return _Compiled(only, compiled, outcome_of(rule))
+
+
+def _is_type(condition: Mapping[str, Any]) -> bool:
+    """Whether the condition asks for one type of event, letter by letter."""
+    is_named = condition.get("key") == "type" and isinstance(condition.get("value"), str)
+    return is_named and kind_of(condition) == "event_property_is"
 
 
 def _names_type(condition: Mapping[str, Any]) -> bool:

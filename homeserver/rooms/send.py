@@ -5,15 +5,19 @@ Spec: client-server-api#sending-events-to-a-room, client-server-api#redactions
 
 from collections.abc import Mapping
 
-from federation.ids import EventID
+from federation.event import Event
+from federation.ids import EventID, UserID
 from homeserver.policy import Invalid, NotFound, Policy, Redact, SendEvent
 from homeserver.rooms.history import History
+from homeserver.rooms.polls import RESPONSES
 from homeserver.rooms.relating import Relating
+from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Draft
 from homeserver.rooms.transactions import Request, Transactions
 from homeserver.rooms.view import View, Views
 from homeserver.storage.events import Origin
+from homeserver.storage.relations import find_relation
 
 REDACTION = "m.room.redaction"
 
@@ -64,12 +68,19 @@ class Sending:
 
     async def _send(self, origin: Origin, room_id: str, event_type: str, content: Mapping[str, object]) -> EventID:
         room = await self._views.open_joined(origin.user_id, room_id)
-        await self._policy.check(SendEvent(by=origin.user_id, room=room, type=event_type, content=content))
+        poll = await self._find_poll(room, origin.user_id, content) if event_type in RESPONSES else None
+        await self._policy.check(SendEvent(by=origin.user_id, room=room, type=event_type, content=content, poll=poll))
         draft = Draft(type=event_type, sender=origin.user_id, content=content, origin=origin)
         if "m.relates_to" not in content:
             return (await self._rooms.append(room, draft)).event_id
         async with self._relating.checked(room, draft):
             return (await self._rooms.append(room, draft)).event_id
+
+    async def _find_poll(self, room: Room, sender: UserID, content: Mapping[str, object]) -> Event | None:
+        """The event that an answer to a poll relates to."""
+        relation = find_relation(content)
+        seen = await self._history.find(View(room=room, user_id=sender), relation.event_id) if relation else None
+        return None if seen is None else seen.held.event
 
     async def _redact(self, origin: Origin, room_id: str, event_id: str, content: Mapping[str, object]) -> EventID:
         sender = origin.user_id

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from federation.event import Event
 from federation.ids import RoomID, ServerName, StateKey, UserID
+from homeserver.rooms.polls import RESPONSES
 from homeserver.rooms.seal import Draft
 from homeserver.schools.deeds import Pen, add_room, close_rooms
 from homeserver.schools.rights import (
@@ -127,6 +128,8 @@ def build_power_levels(roll: Roll, before: Mapping[str, object]) -> dict[str, ob
         for event_type, action in STATE_ACTIONS.items()
         if (standings := [s for s, actions in kind.rights.items() if action in actions])
     }
+    if kind.posting and any(Action.ANSWER in actions for actions in kind.rights.values()):
+        events |= dict.fromkeys(RESPONSES, 0)
     had = before.get("users")
     kept = had if roll.about is not None and isinstance(had, Mapping) else {}
     users = {user: power for user, power in kept.items() if user not in (roll.about or ())} | {**roll.powers}

@@ -69,6 +69,7 @@ class Action(StrEnum):
 
     ENTER = "enter"
     POST = "post"
+    ANSWER = "answer"  # a poll, and say nothing else
     RETRACT = "retract"  # redact what one wrote oneself
     MODERATE = "moderate"  # redact what others wrote
     DESCRIBE = "describe"  # topic and avatar
@@ -150,7 +151,8 @@ class RoomKind:
 
 _A, _E, _T, _P, _C = Standing.ADMINISTRATOR, Standing.EDITOR, Standing.TEACHER, Standing.PARENT, Standing.PUPIL
 _READ = frozenset({Action.ENTER})
-_TALK = _READ | {Action.POST, Action.RETRACT}
+_VOTE = _READ | {Action.ANSWER}
+_TALK = _VOTE | {Action.POST, Action.RETRACT}
 _LEAD = _TALK | {Action.MODERATE, Action.DESCRIBE, Action.PIN}
 NOBODY = 100
 """A level that no person has: only the service account, which created the room, is above it."""
@@ -164,7 +166,7 @@ KINDS: Mapping[Kind, RoomKind] = {
         space=True,
     ),
     Kind.CHANNEL: RoomKind(
-        rights={_A: _LEAD, _E: _TALK | {Action.PIN}, _T: _READ, _P: _READ, _C: _READ},
+        rights={_A: _LEAD, _E: _TALK | {Action.PIN}, _T: _VOTE, _P: _VOTE, _C: _VOTE},
         enrolled=frozenset({_A, _E, _T, _P, _C}),
         powers={_A: 90, _E: 90, _T: 50},
         posting=90,
@@ -210,7 +212,7 @@ KINDS: Mapping[Kind, RoomKind] = {
         join_rule="invite",
     ),
     Kind.DIRECT_PUPIL: RoomKind(
-        rights={Standing.OWNER: _READ | {Action.POST}, Standing.SUPERVISOR: _TALK | {Action.MODERATE}},
+        rights={Standing.OWNER: _VOTE | {Action.POST}, Standing.SUPERVISOR: _TALK | {Action.MODERATE}},
         enrolled=frozenset({Standing.OWNER, Standing.SUPERVISOR}),
         powers={Standing.SUPERVISOR: 50},
         posting=0,

@@ -51,10 +51,36 @@ def evaluate(edits: Edits, event: Told, user_id: str = ANN) -> tuple[bool, bool]
     return outcome.notify, outcome.highlight
 
 
+def add_polls(rules: list[Any]) -> list[Any]:
+    """The rules with those of MSC3930 where it puts them, under its own names and those it is accepted with."""
+    responses, notices = [], []
+    for rule_id, poll in ((".m.rule", "m.poll"), (".org.matrix.msc3930.rule", "org.matrix.msc3381.poll")):
+        switches = {"default": True, "enabled": True}
+        about = {
+            what: {"kind": "event_property_is", "key": "type", "value": f"{poll}.{what}"}
+            for what in ("start", "end", "response")
+        }
+        responses.append(
+            {"rule_id": f"{rule_id}.poll_response", **switches, "conditions": [about["response"]], "actions": []}
+        )
+        sound = {"set_tweak": "sound", "value": "default"}
+        for what in ("start", "end"):
+            two = [{"kind": "room_member_count", "is": "2"}, about[what]]
+            one_to_one = {
+                "rule_id": f"{rule_id}.poll_{what}_one_to_one",
+                "conditions": two,
+                "actions": ["notify", sound],
+            }
+            plain = {"rule_id": f"{rule_id}.poll_{what}", "conditions": [about[what]], "actions": ["notify"]}
+            notices += [{**one_to_one, **switches}, {**plain, **switches}]
+    at = next(at for at, rule in enumerate(rules) if rule["rule_id"] == ".m.rule.room.server_acl") + 1
+    return [*rules[:at], *responses, *rules[at:], *notices]
+
+
 def test_the_defaults_are_those_of_the_specification() -> None:
     text = (Path(__file__).parents[2] / "vectors" / "default_push_rules.md").read_text()
     blocks = re.findall(r"```json\n(\{.*?\n\s*\})\n```", text, re.DOTALL)
-    expected = [msgspec.json.decode(block) for block in blocks]
+    expected = add_polls([msgspec.json.decode(block) for block in blocks])
     for each in expected:
         for condition in each["conditions"]:
             for name, value in condition.items():
@@ -75,6 +101,11 @@ def test_the_defaults_are_those_of_the_specification() -> None:
         (Told(type="m.call.invite"), (True, False)),
         (Told(type="m.reaction"), (False, False)),
         (Told(type="org.example.thing"), (False, False)),
+        (Told(type="m.poll.start"), (True, False)),
+        (Told(type="org.matrix.msc3381.poll.start"), (True, False)),
+        (Told(type="org.matrix.msc3381.poll.end"), (True, False)),
+        (Told(type="org.matrix.msc3381.poll.response"), (False, False)),
+        (Told(type="org.matrix.msc3381.Poll.start"), (False, False)),
         (Told(content={"m.mentions": {"user_ids": [ANN]}}), (True, True)),
         (Told(type="m.reaction", content={"m.mentions": {"user_ids": [ANN]}}), (True, True)),
         (Told(content={"m.mentions": {"user_ids": ["@ben:parta.test"]}}), (True, False)),

@@ -190,6 +190,40 @@ class Gates(TestCase):
                 act = policy.SendEvent(by=person, room=room, type=event_type, content={})
                 assert await self.verdict(act) == expected, (person, event_type)
 
+    async def test_a_poll_in_the_channel_is_answered_by_all_and_nothing_else_is_said(self) -> None:
+        channel, pupils = await self.story.room(Kind.CHANNEL), await self.story.room(Kind.PUPILS, "9Б")
+        kind = "org.matrix.msc3381.poll"
+        options = [{"id": name, "org.matrix.msc1767.text": name} for name in ("yes", "no")]
+        block = {"max_selections": 1, "answers": options, "question": {"org.matrix.msc1767.text": "Well?"}}
+        draft = Draft(type=f"{kind}.start", sender=self.boss, content={f"{kind}.start": block})
+        poll = (await self.region.rooms.append(channel, draft)).event
+
+        def answer(person: UserID, *chosen: object, room: Room = channel, **more: object) -> policy.SendEvent:
+            relation = {"rel_type": "m.reference", "event_id": poll.event_id}
+            content = {"m.relates_to": relation, f"{kind}.response": {"answers": list(chosen)}, **more}
+            return policy.SendEvent(by=person, room=room, type=f"{kind}.response", content=content, poll=poll)
+
+        for person in (self.pupil, self.parent, self.teacher, self.boss):
+            assert await self.verdict(answer(person, "yes")) == "passes"
+        assert await self.verdict(answer(self.pupil)) == "passes"
+        assert await self.verdict(answer(self.dismissed, "yes")) == "hidden"
+        assert await self.verdict(answer(self.parent, "yes", room=pupils)) == "hidden"
+        unknown = policy.SendEvent(
+            by=self.pupil, room=channel, type=f"{kind}.response", content=answer(self.pupil).content
+        )
+        said = policy.SendEvent(
+            by=self.pupil, room=channel, type="m.room.message", content=answer(self.pupil).content, poll=poll
+        )
+        for act in (
+            answer(self.pupil, "meet me there"),
+            answer(self.pupil, "yes", "no"),
+            answer(self.pupil, 1),
+            answer(self.pupil, "yes", body="words"),
+            unknown,
+            said,
+        ):
+            assert await self.verdict(act) == "told", act
+
     async def test_an_editor_posts_in_the_channel(self) -> None:
         editor = await self.story.take_in("editor")
         channel = await self.story.room(Kind.CHANNEL)

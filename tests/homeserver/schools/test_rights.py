@@ -30,17 +30,17 @@ from homeserver.schools.rights import (
 
 ME, OTHER, CHILD = (UserID(f"@{name}:north.example") for name in ("me", "other", "child"))
 
-# e enter, p post, r retract one's own, m moderate, d describe, i pin, c encrypt, l leave
-LETTERS = dict(zip("eprmdicl", Action, strict=True))
+# e enter, p post, a answer polls, r retract one's own, m moderate, d describe, i pin, c encrypt, l leave
+LETTERS = dict(zip("eparmdicl", Action, strict=True))
 RIGHTS = """
-                school  channel  staff  class  pupils  parents  help  direct  direct_pupil
-administrator   ed      eprmdi   eprmdic ed    eprmdil eprmdil  eprm  -       -
-editor          e       epri     -      -      -       -        -     -       -
-teacher         e       e        epri   ed     eprmdi  eprmdi   -     -       -
-parent          e       e        -      e      -       epr      -     -       -
-pupil           e       e        -      e      epr     -        -     -       -
-owner           -       -        -      -      -       -        epr   eprcl   ep
-supervisor      -       -        -      -      -       -        -     -       eprm
+                school  channel  staff    class  pupils   parents  help   direct  direct_pupil
+administrator   ed      eparmdi  eparmdic ed     eparmdil eparmdil eparm  -       -
+editor          e       epari    -        -      -        -        -      -       -
+teacher         e       ea       epari    ed     eparmdi  eparmdi  -      -       -
+parent          e       ea       -        e      -        epar     -      -       -
+pupil           e       ea       -        e      epar     -        -      -       -
+owner           -       -        -        -      -        -        epar   eparcl  epa
+supervisor      -       -        -        -      -        -        -      -       eparm
 """
 
 
