@@ -178,13 +178,14 @@ def _claim(
     txn: Txn, wanted: Mapping[UserID, Mapping[DeviceID, str]]
 ) -> dict[UserID, dict[DeviceID, dict[str, msgspec.Raw]]]:
     """The unit of a claim: what is given is gone with the same commit."""
-    claimed: dict[UserID, dict[DeviceID, dict[str, msgspec.Raw]]] = {}
+    by_algorithm: dict[str, list[tuple[UserID, DeviceID]]] = {}
     for person, by_device in wanted.items():
         for device_id, algorithm in by_device.items():
-            key = keys.take_one_time_key(txn, person, device_id, algorithm)
-            if key is not None:
-                named = {f"{key.algorithm}:{key.key_id}": msgspec.Raw(key.key)}
-                claimed.setdefault(person, {})[device_id] = named
+            by_algorithm.setdefault(algorithm, []).append((person, device_id))
+    claimed: dict[UserID, dict[DeviceID, dict[str, msgspec.Raw]]] = {}
+    for algorithm, devices_of in by_algorithm.items():
+        for (person, device_id), key in keys.take_one_time_keys(txn, algorithm, devices_of).items():
+            claimed.setdefault(person, {})[device_id] = {f"{algorithm}:{key.key_id}": msgspec.Raw(key.key)}
     return claimed
 
 

@@ -6,7 +6,7 @@ other devices and people, are kept apart, because not everybody may see them.
 Spec: client-server-api#end-to-end-encryption
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set
 from typing import Literal, NamedTuple, TypeAlias
 
 from federation.ids import DeviceID, RoomID, UserID
@@ -172,34 +172,60 @@ def load_unused_fallback_types(txn: Txn, user_id: UserID, device_id: DeviceID) -
     return [algorithm for (algorithm,) in rows]
 
 
-def take_one_time_key(txn: Txn, user_id: UserID, device_id: DeviceID, algorithm: str) -> OneTimeKey | None:
-    """Take a one-time key from those of a device, the longest held first; the fallback key when there are none left.
+def take_one_time_keys(
+    txn: Txn, algorithm: str, wanted: Collection[tuple[UserID, DeviceID]]
+) -> dict[tuple[UserID, DeviceID], OneTimeKey]:
+    """Take a one-time key of an algorithm from each of some devices, the longest held first; the fallback key where
+    there are none left. Four statements, however many devices.
 
     Spec: client-server-api#post_matrixclientv3keysclaim
     """
-    device = (user_id, device_id, algorithm)
-    row = txn.one(
-        "SELECT key_id, key FROM one_time_keys WHERE user_id = ? AND device_id = ? AND algorithm = ?"
-        " ORDER BY upload, key_id LIMIT 1",
-        device,
+    devices, people = set(wanted), {user_id for user_id, _ in wanted}
+    oldest = txn.all_in(
+        "SELECT d.user_id, d.device_id, k.key_id, k.key FROM devices d JOIN one_time_keys k ON k.user_id = d.user_id"
+        " AND k.device_id = d.device_id AND k.algorithm = ? AND k.key_id = (SELECT o.key_id FROM one_time_keys o"
+        " WHERE o.user_id = d.user_id AND o.device_id = d.device_id AND o.algorithm = ?"
+        " ORDER BY o.upload, o.key_id LIMIT 1) WHERE d.user_id {in}",
+        people,
+        (algorithm, algorithm),
     )
-    if row is not None:
-        txn.run(
-            "DELETE FROM one_time_keys WHERE user_id = ? AND device_id = ? AND algorithm = ? AND key_id = ?",
-            (*device, row[0]),
-        )
-        _tell_counts(txn, user_id)
-        return OneTimeKey(algorithm, *row)
-    row = txn.one(
-        "SELECT key_id, key, used FROM fallback_keys WHERE user_id = ? AND device_id = ? AND algorithm = ?", device
+    taken = {(row[0], row[1]): OneTimeKey(algorithm, row[2], row[3]) for row in oldest if (row[0], row[1]) in devices}
+    txn.many(
+        "DELETE FROM one_time_keys WHERE user_id = ? AND device_id = ? AND algorithm = ? AND key_id = ?",
+        [(*device, algorithm, key.key_id) for device, key in taken.items()],
     )
-    if row is None:
-        return None
-    key_id, key, used = row
-    if not used:
-        txn.run("UPDATE fallback_keys SET used = 1 WHERE user_id = ? AND device_id = ? AND algorithm = ?", device)
+    changed = {user_id for user_id, _ in taken}
+    if len(taken) < len(devices):
+        changed |= _take_fallback_keys(txn, algorithm, devices - taken.keys(), taken)
+    for user_id in sorted(changed):
         _tell_counts(txn, user_id)
-    return OneTimeKey(algorithm, key_id, key)
+    return taken
+
+
+def _take_fallback_keys(
+    txn: Txn,
+    algorithm: str,
+    devices: Set[tuple[UserID, DeviceID]],
+    taken: dict[tuple[UserID, DeviceID], OneTimeKey],
+) -> set[UserID]:
+    """Add the fallback keys of some devices to those taken; gives whose were used for the first time."""
+    rows = txn.all_in(
+        "SELECT user_id, device_id, key_id, key, used FROM fallback_keys WHERE algorithm = ? AND user_id {in}",
+        {user_id for user_id, _ in devices},
+        (algorithm,),
+    )
+    found = {(user_id, device_id): (key_id, key, used) for user_id, device_id, key_id, key, used in rows}
+    fresh = []
+    for device in devices & found.keys():
+        key_id, key, used = found[device]
+        taken[device] = OneTimeKey(algorithm, key_id, key)
+        if not used:
+            fresh.append(device)
+    txn.many(
+        "UPDATE fallback_keys SET used = 1 WHERE user_id = ? AND device_id = ? AND algorithm = ?",
+        [(*device, algorithm) for device in fresh],
+    )
+    return {user_id for user_id, _ in fresh}
 
 
 def load_cross_signing_keys(txn: Txn, user_ids: Iterable[UserID]) -> list[CrossSigningKey]:

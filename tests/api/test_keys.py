@@ -173,6 +173,30 @@ class OneTimeKeys(KeysCase):
         names = [name for claim in claims for name in claim]
         self.assertEqual(sorted(names), sorted(one_time_keys(*"ABCDEFGH")))
 
+    async def test_keys_of_many_devices_are_claimed_at_once(self) -> None:
+        clients = [self.alice, await self.log_in("alice", device_id="PAD"), self.bob, await self.register("carol")]
+        for client in clients[:3]:
+            await self.upload(client, one_time_keys=one_time_keys(f"{client.device_id}1", f"{client.device_id}2"))
+        await self.upload(clients[3], fallback_keys=one_time_keys("F", fallback=True))
+        await self.upload(self.bob, one_time_keys={"curve25519:B": "plain"})
+        self.news("one_time_keys")
+        wanted: dict[str, dict[str, str]] = {}
+        for client in (self.alice, clients[1], clients[3]):
+            wanted.setdefault(client.user_id, {})[client.device_id] = "signed_curve25519"
+        wanted[self.bob.user_id] = {"DESK": "curve25519", "NONE": "signed_curve25519"}
+        wanted[f"@nobody:{SERVER}"] = {"DESK": "signed_curve25519"}
+        reply = await self.bob.call("POST", "/keys/claim", {"one_time_keys": wanted})
+        carol = clients[3]
+        expected = {
+            self.alice.user_id: {name: one_time_keys(f"{name}1") for name in ("PHONE", "PAD")},
+            carol.user_id: {carol.device_id: one_time_keys("F", fallback=True)},
+            self.bob.user_id: {"DESK": {"curve25519:B": "plain"}},
+        }
+        self.assertEqual(reply.json["one_time_keys"], expected)
+        self.assertEqual(set(self.news("one_time_keys")), {self.alice.user_id, self.bob.user_id, carol.user_id})
+        self.assertEqual(await self.upload(self.alice), {"signed_curve25519": 1})
+        self.assertEqual(await self.upload(self.bob), {"signed_curve25519": 2})
+
     async def test_the_same_key_again_is_no_other_and_another_of_its_name_is_refused(self) -> None:
         await self.upload(self.alice, one_time_keys=one_time_keys("A"))
         again = await self.upload(self.alice, one_time_keys=one_time_keys("A", "B"))
