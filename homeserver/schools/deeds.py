@@ -86,6 +86,17 @@ def take_in(school: School, person: Person) -> School:
     return dataclasses.replace(school, people=school.people.set(person.user_id, person))
 
 
+def check_key_free(school: School, person: Person) -> None:
+    """Refuse somebody whom the organisation's journal has under the key of another.
+
+    Raises: Senseless.
+    """
+    if person.roster_key is None:
+        return
+    if any(other.roster_key == person.roster_key for other in school.people.values()):
+        raise Senseless(f"Somebody else has the key {person.roster_key}")
+
+
 def give_role(school: School, user_id: UserID, scope: RoleScope, pen: Pen, *, verified: bool) -> School:
     """Give somebody a role: verified until the end of the school year, or waiting to be.
 

@@ -180,6 +180,7 @@ class Office:
             scope = _scope(school, applicant)
 
             def change(school: School, pen: Pen) -> School:
+                deeds.check_key_free(school, person)
                 school = deeds.take_in(school, person)
                 return deeds.give_role(school, person.user_id, scope, pen, verified=applicant.verified)
 

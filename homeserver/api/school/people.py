@@ -75,8 +75,8 @@ class _PeopleAPI:
         self._sheets = sheets
 
     async def list(self, call: Call) -> Reply:
-        school = await self._office.see(asker_of(call), call.params["orgId"])
         after, class_id, role = (call.query.str(name, "") for name in ("from", "class_id", "role"))
+        school = await self._office.see(asker_of(call), call.params["orgId"])
         found = [
             user_id
             for user_id in sorted(school.people)

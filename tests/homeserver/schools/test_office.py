@@ -4,6 +4,7 @@ import dataclasses
 from itertools import product
 
 import pytest
+from msgspec import structs
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
@@ -221,6 +222,14 @@ class Offices(TestCase):
         assert await self.rooms_of(pupil) == wide | {(Kind.CLASS, "9Б"), (Kind.PUPILS, "9Б")}
         assert await self.rooms_of(parent) == wide | {(Kind.CLASS, "9Б"), (Kind.PARENTS, "9Б")}
         await assert_settled(self.story)
+
+    async def test_nobody_is_taken_in_under_the_key_of_another(self) -> None:
+        office, boss, org_id = self.story.office, self.story.boss, self.story.org_id
+        anna = Applicant(family="Орлова", given="Анна", role="teacher", roster_key="7")
+        await office.take_in(boss, org_id, anna)
+        with pytest.raises(Conflict):
+            await office.take_in(boss, org_id, structs.replace(anna, given="Вера"))
+        await office.take_in(boss, org_id, structs.replace(anna, given="Вера", roster_key="8"))
 
     async def test_a_class_takes_its_rooms_into_the_next_year(self) -> None:
         pupil = await self.story.take_in("pupil", class_title="9Б")
