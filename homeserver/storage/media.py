@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from federation.ids import RoomID, ServerName, UserID
 from homeserver.storage.database import Txn
 
+SECRET = "application/octet-stream"
+"""The type of a file that is encrypted: the event that shows it may be so too."""
+
 _REFER = """
     INSERT INTO media_references (origin, media_id, room_nid, event_nid)
     SELECT ?, ?, ?, ?
@@ -148,7 +151,21 @@ def find_media(txn: Txn, origin: ServerName, media_id: str) -> tuple[MediaRecord
         sha256=sha256,
         file_id=file_id,
     )
-    return record, find_use(txn, origin, media_id)
+    use = find_use(txn, origin, media_id)
+    if record.uploader is not None and content_type == SECRET and not (use.rooms or use.avatar_of):
+        use = MediaUse(rooms=_load_encrypted_rooms(txn, record.uploader), avatar_of=())
+    return record, use
+
+
+def _load_encrypted_rooms(txn: Txn, user_id: UserID) -> tuple[RoomID, ...]:
+    """Where a person may have shown a file without the server's seeing it."""
+    rows = txn.all(
+        "SELECT rooms.room_id FROM memberships JOIN rooms ON rooms.nid = memberships.room_nid"
+        " WHERE user_id = ? AND membership = 'join' AND EXISTS (SELECT 1 FROM state_changes c"
+        " WHERE c.room_nid = memberships.room_nid AND c.type = 'm.room.encryption' AND c.state_key = '') LIMIT 100",
+        (user_id,),
+    )
+    return tuple(RoomID(room_id) for (room_id,) in rows)
 
 
 def find_use(txn: Txn, origin: ServerName, media_id: str) -> MediaUse:
