@@ -19,7 +19,7 @@ CREATE INDEX relations_by_parent ON relations (room_nid, parent_id, rel_type, de
 CREATE INDEX relations_by_sender ON relations (parent_id, sender);
 CREATE INDEX relations_in_threads ON relations (room_nid, depth, stream) WHERE rel_type = 'm.thread';
 
--- U+0000 is what no text holds: an event that has it in its relation is taken as relating to nothing.
+-- U+0000 is what no text holds.
 INSERT INTO relations (event_nid, room_nid, parent_id, rel_type, type, sender, annotation, sound, depth, stream)
 SELECT nid, room_nid, relation ->> 'event_id', relation ->> 'rel_type', type, sender,
     CASE WHEN json_typeof(relation -> 'key') = 'string' THEN relation ->> 'key' END,
@@ -32,12 +32,11 @@ SELECT nid, room_nid, relation ->> 'event_id', relation ->> 'rel_type', type, se
     depth, stream
 FROM (
     SELECT nid, room_nid, type, state_key, sender, depth, stream,
-        CASE WHEN position('\u0000' IN (content -> 'm.relates_to')::text) = 0 THEN content -> 'm.relates_to' END
-            AS relation,
+        content -> 'm.relates_to' AS relation,
         COALESCE(json_typeof(content -> 'm.new_content'), '') AS renewed
     FROM (
         SELECT nid, room_nid, type, state_key, sender, depth, stream,
-            convert_from(json, 'UTF8')::json -> 'content' AS content
+            replace(convert_from(json, 'UTF8'), '\u0000', '\ufffd')::json -> 'content' AS content
         FROM events
         WHERE stream IS NOT NULL AND position('"m.relates_to"'::bytea IN json) > 0
     ) AS written

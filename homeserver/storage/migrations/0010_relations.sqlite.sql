@@ -19,6 +19,7 @@ CREATE INDEX relations_by_parent ON relations (room_nid, parent_id, rel_type, de
 CREATE INDEX relations_by_sender ON relations (parent_id, sender);
 CREATE INDEX relations_in_threads ON relations (room_nid, depth, stream) WHERE rel_type = 'm.thread';
 
+-- U+0000 is what no text holds.
 INSERT INTO relations (event_nid, room_nid, parent_id, rel_type, type, sender, annotation, sound, depth, stream)
 SELECT nid, room_nid, json_extract(relation, '$.event_id'), json_extract(relation, '$.rel_type'), type, sender,
     CASE WHEN json_type(relation, '$.key') = 'text' THEN json_extract(relation, '$.key') END,
@@ -31,11 +32,15 @@ SELECT nid, room_nid, json_extract(relation, '$.event_id'), json_extract(relatio
     depth, stream
 FROM (
     SELECT nid, room_nid, type, state_key, sender, depth, stream,
-        json_extract(CAST(json AS TEXT), '$.content."m.relates_to"') AS relation,
-        COALESCE(json_type(CAST(json AS TEXT), '$.content."m.new_content"'), '') AS renewed
-    FROM events
-    WHERE stream IS NOT NULL AND instr(json, CAST('"m.relates_to"' AS BLOB)) > 0
-        AND json_type(CAST(json AS TEXT), '$.content."m.relates_to"') = 'object'
+        json_extract(whole, '$.content."m.relates_to"') AS relation,
+        COALESCE(json_type(whole, '$.content."m.new_content"'), '') AS renewed
+    FROM (
+        SELECT nid, room_nid, type, state_key, sender, depth, stream,
+            replace(CAST(json AS TEXT), '\u0000', '\ufffd') AS whole
+        FROM events
+        WHERE stream IS NOT NULL AND instr(json, CAST('"m.relates_to"' AS BLOB)) > 0
+    ) AS written
+    WHERE json_type(whole, '$.content."m.relates_to"') = 'object'
 ) AS relating
 WHERE json_type(relation, '$.event_id') = 'text' AND json_type(relation, '$.rel_type') = 'text'
     AND length(CAST(json_extract(relation, '$.event_id') AS BLOB)) BETWEEN 1 AND 255
