@@ -10,7 +10,7 @@ from tests.kit.databases import on_both_databases
 from tests.kit.houses import HouseCase, Person
 
 SEEDS = 6
-STEPS = 70
+STEPS = 120
 
 
 class Recount:
@@ -101,22 +101,24 @@ class Recounts(HouseCase):
     ) -> None:
         """Somebody says something, relates to something, redacts something of theirs; or time goes by, or a restart."""
         who, deed = chance.choice(people), chance.random()
-        if deed < 0.05:
+        if deed < 0.15:
             self.clock.advance(1)
-        elif deed < 0.07:
+        elif deed < 0.16:
             self.restart()
-        elif deed < 0.15 and sent:
-            author, event_id = chance.choice(sent)
+        elif deed < 0.26 and sent:
+            author, event_id = chance.choice(sent[-12:])
             await author.redact(room, event_id)
-        elif deed < 0.3 or not sent:
+        elif deed < 0.36 or not sent:
             sent.append((who, await who.say(room)))
         else:
-            _, parent = chance.choice(sent[-8:])
+            author, parent = chance.choice(sent[-6:])
             kind = chance.choice(["m.replace", "m.replace", "m.reference", "m.thread", "m.thread", "m.annotation"])
+            if kind == "m.replace" and chance.random() < 0.7:
+                who = author
             content: dict[str, Any] = {"body": "x", "m.relates_to": {"rel_type": kind, "event_id": parent, "key": "x"}}
             if chance.random() < 0.8:
                 content["m.new_content"] = {"body": "y"}
-            event_type = chance.choice(["m.room.message", "m.room.message", "m.room.message", "m.sticker"])
+            event_type = chance.choice(["m.room.message"] * 5 + ["m.sticker"])
             path = f"/rooms/{room}/send/{event_type}/{self.new_txn()}"
             reply = await who.call("PUT", path, content)
             if reply.status == 200:
