@@ -54,9 +54,11 @@ class Sync:
                 await self._find_unwanted(feed)
                 shown = await self._compose(request, feed, None, self._now(), News())
                 return shown or b"{}"
-            if request.messages:
-                self._acknowledge(request, since)
-            return await self._answer_news(request, feed, since, gone)
+            removal = self._acknowledge(request, since) if request.messages else None
+            answer = await self._answer_news(request, feed, since, gone)
+            if removal is not None:
+                await removal  # what is acknowledged comes to nobody any more once this is answered
+            return answer
 
     async def _answer_news(self, request: Request, feed: Feed, since: SyncToken, gone: Deferred[None] | None) -> bytes:
         """Tell what is new, else wait for it; what turns out not to be wanted is skipped once and for all."""
@@ -110,7 +112,7 @@ class Sync:
         shown, found = await self._answers.compose(draft, keys)
         if found.keys:
             self._keys.note(device, upto.position, found.keys)
-        self._take_note(device, found, since)
+        await self._take_note(device, found, since)
         return shown
 
     def _now(self) -> SyncToken:
@@ -136,7 +138,7 @@ class Sync:
 
     # messages to the device
 
-    def _take_note(self, device: tuple[UserID, DeviceID], found: Found, since: SyncToken | None) -> None:
+    async def _take_note(self, device: tuple[UserID, DeviceID], found: Found, since: SyncToken | None) -> None:
         """Messages were handed out: the next token that covers them says that they have come."""
         if found.messages:
             self._handed[device] = found.messages[-1][0]
@@ -144,18 +146,19 @@ class Sync:
             if len(self._handed) > MOST_KNOWN:
                 self._handed.popitem(last=False)
         if found.received and since is not None:
-            self._remove(device, since.taken)
+            await self._remove(device, since.taken)
 
-    def _acknowledge(self, request: Request, since: SyncToken) -> None:
-        """The client has what came with this token: messages up to there need not be kept."""
+    def _acknowledge(self, request: Request, since: SyncToken) -> Deferred[None] | None:
+        """The client has what came with this token: messages up to there are removed, if there are any."""
         device = (request.user_id, request.device_id)
         handed = self._handed.get(device)
-        if handed is not None and handed <= since.taken:
-            del self._handed[device]
-            self._remove(device, handed)
+        if handed is None or handed > since.taken:
+            return None
+        del self._handed[device]
+        return self._remove(device, handed)
 
-    def _remove(self, device: tuple[UserID, DeviceID], upto: int) -> None:
-        ensureDeferred(self._try_remove(device, upto))
+    def _remove(self, device: tuple[UserID, DeviceID], upto: int) -> Deferred[None]:
+        return ensureDeferred(self._try_remove(device, upto))
 
     async def _try_remove(self, device: tuple[UserID, DeviceID], upto: int) -> None:
         """Remove messages; those that could not be are found again, and removed, after the next start."""
