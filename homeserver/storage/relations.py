@@ -24,8 +24,8 @@ MOST_IGNORED: Final = 500
 """How many ignored people a list of threads leaves out of account."""
 
 _RELATION: Final = Insert(
-    "INSERT INTO relations (event_nid, room_nid, parent_id, rel_type, type, sender, annotation, sound, depth, stream)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO relations (event_nid, room_nid, parent_id, rel_type, type, sender, annotation, sound, group_nid,"
+    " depth, stream) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -47,8 +47,8 @@ def append_relation(txn: Txn, held: RoomEvent, stream: int) -> None:
         key = event.content["m.relates_to"].get("key")
         annotation = key if isinstance(key, str) else None
         sound = int(_is_sound(event, relation.type, annotation))
-        parent = (relation.event_id, relation.type)
-        row = (held.nid, held.room_nid, *parent, event.type, event.sender, annotation, sound, event.depth, stream)
+        what = (relation.event_id, relation.type, event.type, event.sender, annotation, sound)
+        row = (held.nid, held.room_nid, *what, held.group, event.depth, stream)
         txn.append(_RELATION, row)
 
 
@@ -86,7 +86,7 @@ def has_annotation(txn: Txn, room_nid: int, annotation: tuple[str, str, str, str
 def is_related(txn: Txn, room_nid: int, event_id: str) -> bool:
     """Whether an event of that room itself relates to another."""
     row = txn.one(
-        "SELECT 1 FROM relations r JOIN events e ON e.nid = r.event_nid WHERE e.event_id = ? AND e.room_nid = ?",
+        "SELECT 1 FROM relations r JOIN events e ON e.nid = r.event_nid WHERE e.event_id = ? AND +e.room_nid = ?",
         (event_id, room_nid),
     )
     return row is not None
@@ -145,8 +145,8 @@ def load_edits(txn: Txn, room_nid: int, parents: Iterable[EventID]) -> list[Edit
     """
     rows = txn.all_in(
         "SELECT parent_id, nid, event_id, origin_server_ts, group_nid, stream FROM ("
-        " SELECT r.parent_id, e.nid, e.event_id, e.origin_server_ts, e.group_nid, e.stream, RANK() OVER"
-        " (PARTITION BY r.parent_id, e.group_nid ORDER BY e.origin_server_ts DESC) AS place"
+        " SELECT r.parent_id, e.nid, e.event_id, e.origin_server_ts, r.group_nid, r.stream, RANK() OVER"
+        " (PARTITION BY r.parent_id, r.group_nid ORDER BY e.origin_server_ts DESC) AS place"
         " FROM relations r JOIN events e ON e.nid = r.event_nid JOIN events p ON p.event_id = r.parent_id"
         " WHERE r.parent_id {in} AND r.room_nid = ? AND r.rel_type = 'm.replace' AND r.sound = 1"
         " AND r.sender = p.sender AND r.type = p.type AND p.room_nid = r.room_nid) AS ranked WHERE place = 1",
@@ -159,12 +159,11 @@ def load_edits(txn: Txn, room_nid: int, parents: Iterable[EventID]) -> list[Edit
 def load_references(txn: Txn, room_nid: int, parents: Iterable[EventID]) -> list[Reference]:
     """The events that refer to some events, of each the latest, in the order of the room."""
     rows = txn.all_in(
-        "SELECT parent_id, event_id, sender, group_nid, stream FROM ("
-        " SELECT r.parent_id, e.event_id, r.sender, e.group_nid, r.depth, r.stream, ROW_NUMBER() OVER"
-        " (PARTITION BY r.parent_id ORDER BY r.depth DESC, r.stream DESC) AS place"
-        " FROM relations r JOIN events e ON e.nid = r.event_nid"
-        " WHERE r.parent_id {in} AND r.room_nid = ? AND r.rel_type = 'm.reference') AS ranked"
-        " WHERE place <= ? ORDER BY depth, stream",
+        "SELECT parent_id, event_id, latest.sender, latest.group_nid, latest.stream FROM ("
+        " SELECT r.parent_id, r.event_nid, r.sender, r.group_nid, r.depth, r.stream, ROW_NUMBER() OVER"
+        " (PARTITION BY r.parent_id ORDER BY r.depth DESC, r.stream DESC) AS place FROM relations r"
+        " WHERE r.parent_id {in} AND r.room_nid = ? AND r.rel_type = 'm.reference') AS latest"
+        " JOIN events e ON e.nid = latest.event_nid WHERE place <= ? ORDER BY latest.depth, latest.stream",
         parents,
         (room_nid, MOST_REFERENCES),
     )
@@ -174,17 +173,17 @@ def load_references(txn: Txn, room_nid: int, parents: Iterable[EventID]) -> list
 def load_shares(txn: Txn, room_nid: int, roots: Iterable[EventID]) -> list[Share]:
     """Who wrote how much in the threads off some events."""
     rows = txn.all_in(
-        "SELECT parent_id, sender, group_nid, nid, depth, stream, number FROM ("
-        " SELECT r.parent_id, r.sender, e.group_nid, e.nid, r.depth, r.stream,"
-        " ROW_NUMBER() OVER (PARTITION BY r.parent_id, r.sender, e.group_nid ORDER BY r.depth DESC, r.stream DESC)"
-        " AS place, COUNT(*) OVER (PARTITION BY r.parent_id, r.sender, e.group_nid) AS number"
-        " FROM relations r JOIN events e ON e.nid = r.event_nid"
-        " WHERE r.parent_id {in} AND r.room_nid = ? AND r.rel_type = 'm.thread' AND r.sound = 1) AS ranked"
-        " WHERE place = 1",
+        "SELECT s.parent_id, s.sender, s.group_nid, l.event_nid, l.depth, l.stream, s.number FROM ("
+        " SELECT r.parent_id, r.sender, r.group_nid, COUNT(*) AS number, MAX(r.depth) AS depth FROM relations r"
+        " WHERE r.parent_id {in} AND r.room_nid = ? AND r.rel_type = 'm.thread' AND r.sound = 1"
+        " GROUP BY r.parent_id, r.sender, r.group_nid) AS s"
+        " JOIN relations l ON l.parent_id = s.parent_id AND l.sender = s.sender AND l.group_nid = s.group_nid"
+        " AND l.depth = s.depth AND l.room_nid = ? AND l.rel_type = 'm.thread' AND l.sound = 1 ORDER BY l.stream",
         roots,
-        (room_nid,),
+        (room_nid, room_nid),
     )
-    return [Share(*row) for row in rows]
+    # of two of the same depth the later stands
+    return list({row[:3]: Share(*row) for row in rows}.values())
 
 
 # pages of them
@@ -286,7 +285,7 @@ def find_roots(txn: Txn, room_nid: int, event_ids: Sequence[EventID]) -> dict[Ev
     Spec: client-server-api#threading
     """
     rows = txn.all_in(
-        "SELECT e.event_id, e.nid FROM events e WHERE e.event_id {in} AND e.room_nid = ? AND e.stream IS NOT NULL"
+        "SELECT e.event_id, e.nid FROM events e WHERE e.event_id {in} AND +e.room_nid = ? AND e.stream IS NOT NULL"
         " AND e.state_key IS NULL AND NOT EXISTS (SELECT 1 FROM relations r WHERE r.event_nid = e.nid)",
         event_ids,
         (room_nid,),

@@ -2,7 +2,7 @@
 
 -- A row for each event of a timeline that relates to another, until it is redacted. parent_id: the event it relates to,
 -- known here or not. annotation: the key of an m.annotation. sound: whether its content is such as its rel_type demands.
--- depth, stream: its place in the room.
+-- group_nid: the state after it. depth, stream: its place in the room.
 CREATE TABLE relations (
     event_nid INTEGER PRIMARY KEY,
     room_nid INTEGER NOT NULL,
@@ -12,15 +12,17 @@ CREATE TABLE relations (
     sender TEXT NOT NULL,
     annotation TEXT,
     sound INTEGER NOT NULL,
+    group_nid INTEGER NOT NULL,
     depth INTEGER NOT NULL,
     stream INTEGER NOT NULL
 );
 CREATE INDEX relations_by_parent ON relations (room_nid, parent_id, rel_type, depth, stream);
-CREATE INDEX relations_by_sender ON relations (parent_id, sender);
+CREATE INDEX relations_by_sender
+    ON relations (room_nid, parent_id, rel_type, sender, group_nid, depth, stream, sound);
 CREATE INDEX relations_in_threads ON relations (room_nid, depth, stream) WHERE rel_type = 'm.thread';
 
 -- U+0000 is what no text holds.
-INSERT INTO relations (event_nid, room_nid, parent_id, rel_type, type, sender, annotation, sound, depth, stream)
+INSERT INTO relations (event_nid, room_nid, parent_id, rel_type, type, sender, annotation, sound, group_nid, depth, stream)
 SELECT nid, room_nid, json_extract(relation, '$.event_id'), json_extract(relation, '$.rel_type'), type, sender,
     CASE WHEN json_type(relation, '$.key') = 'text' THEN json_extract(relation, '$.key') END,
     CASE json_extract(relation, '$.rel_type')
@@ -29,13 +31,13 @@ SELECT nid, room_nid, json_extract(relation, '$.event_id'), json_extract(relatio
         WHEN 'm.thread' THEN state_key IS NULL
         ELSE 1
     END,
-    depth, stream
+    group_nid, depth, stream
 FROM (
-    SELECT nid, room_nid, type, state_key, sender, depth, stream,
+    SELECT nid, room_nid, type, state_key, sender, group_nid, depth, stream,
         json_extract(whole, '$.content."m.relates_to"') AS relation,
         COALESCE(json_type(whole, '$.content."m.new_content"'), '') AS renewed
     FROM (
-        SELECT nid, room_nid, type, state_key, sender, depth, stream,
+        SELECT nid, room_nid, type, state_key, sender, group_nid, depth, stream,
             replace(CAST(json AS TEXT), '\u0000', '\ufffd') AS whole
         FROM events
         WHERE stream IS NOT NULL AND instr(json, CAST('"m.relates_to"' AS BLOB)) > 0

@@ -9,7 +9,9 @@ from homeserver.storage.relations import Wanted, load_children
 from tests.kit.databases import on_both_databases
 from tests.kit.houses import HouseCase
 
-ROWS = "SELECT event_nid, room_nid, parent_id, rel_type, type, sender, annotation, sound, depth, stream FROM relations"
+ROWS = """
+    SELECT event_nid, room_nid, parent_id, rel_type, type, sender, annotation, sound, depth, stream, group_nid
+    FROM relations"""
 
 
 def load_rows(txn: Txn) -> list[Row]:
@@ -34,7 +36,7 @@ class StoredRelations(HouseCase):
         room = await self.alice.create()
         root = await self.alice.say(room)
         reaction = await self.alice.send(room, "m.reaction", related("m.annotation", root, key="👍"))
-        ((_, _, *row, sound, _, _),) = await self.db.read(load_rows)
+        ((_, _, *row, sound, _, _, _),) = await self.db.read(load_rows)
         self.assertEqual(row, [root, "m.annotation", "m.reaction", self.alice.user_id, "👍"])
         self.assertEqual(sound, 1)
         await self.alice.redact(room, reaction)
@@ -92,8 +94,8 @@ class StoredRelations(HouseCase):
             """Old room versions let a server choose IDs, so that a child may be its parent's parent."""
             (root_nid,) = txn.one("SELECT nid FROM events WHERE event_id = ?", (root,)) or (0,)
             txn.run(
-                "INSERT INTO relations (event_nid, room_nid, parent_id, rel_type, type, sender, sound, depth, stream)"
-                " VALUES (?, ?, ?, 'm.reference', 'org.poke', '@x:y', 1, 1, 1)",
+                "INSERT INTO relations (event_nid, room_nid, parent_id, rel_type, type, sender, sound, group_nid,"
+                " depth, stream) VALUES (?, ?, ?, 'm.reference', 'org.poke', '@x:y', 1, 1, 1, 1)",
                 (root_nid, room_nid, child),
             )
             wanted = Wanted(nid=root_nid, event_id=root, depth=3)
