@@ -1,7 +1,7 @@
 """The declared ways in which the pure core says no."""
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error of ours
+class Refused(Exception):
     """A rule everybody agrees on forbids this.
 
     `rule` names the numbered rule of the room version's page (``"auth 4.3.1"``), so that callers and tests never
@@ -19,28 +19,28 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error o
         return f"{self.rule}: {self.why}"
 
 
-class BadIdentifier(ValueError):  # noqa: N818 - says what is bad
+class BadIdentifier(ValueError):
     """The string is not an identifier of the wanted kind.
 
     Spec: appendices#identifier-grammar
     """
 
 
-class BadJSON(ValueError):  # noqa: N818 - says what is bad
+class BadJSON(ValueError):
     """Not strict JSON, nested too deeply, or not representable as canonical JSON.
 
     Spec: appendices#canonical-json
     """
 
 
-class BadKey(ValueError):  # noqa: N818 - says what is bad
+class BadKey(ValueError):
     """A key of our own (a line of the key file, a seed) that cannot be used.
 
     Spec: appendices#signing-details
     """
 
 
-class RemoteFault(Exception):  # noqa: N818 - the fault is the peer's
+class RemoteFault(Exception):
     """Another server sent something it must not send."""
 
 

@@ -22,7 +22,7 @@ Act: TypeAlias = Callable[[Any, Namespace, Say], Awaitable[None]]
 """What a command does."""
 
 
-class CommandFailed(Exception):  # noqa: N818 - says what is the case
+class CommandFailed(Exception):
     """The command was not done; the message is one line for the operator."""
 
 

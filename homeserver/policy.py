@@ -18,7 +18,7 @@ from federation.event import Event
 from federation.ids import EventID, MxcURI, RoomAlias, RoomID, UserID
 
 
-class NotFound(Exception):  # noqa: N818 - an answer, not an error of ours
+class NotFound(Exception):
     """There is no such thing, or the asker may not learn of it (404)."""
 
     def __init__(self, why: str = "Not found", *, errcode: str = "M_NOT_FOUND") -> None:
@@ -27,7 +27,7 @@ class NotFound(Exception):  # noqa: N818 - an answer, not an error of ours
         self.errcode = errcode
 
 
-class Conflict(Exception):  # noqa: N818 - an answer, not an error of ours
+class Conflict(Exception):
     """What is asked for contradicts what is already there (409)."""
 
     def __init__(self, errcode: str, why: str) -> None:
@@ -36,7 +36,7 @@ class Conflict(Exception):  # noqa: N818 - an answer, not an error of ours
         self.errcode = errcode
 
 
-class Invalid(Exception):  # noqa: N818 - an answer, not an error of ours
+class Invalid(Exception):
     """What is asked for makes no sense as it was put (400)."""
 
     def __init__(self, errcode: str, why: str) -> None:

@@ -13,7 +13,7 @@ from federation.signatures import SigningKey, generate_signing_key, parse_signin
 KEY_FILE = "signing.key"
 
 
-class BadKeyFile(Exception):  # noqa: N818 - says what is bad
+class BadKeyFile(Exception):
     """The key file cannot be used; the message is one line for the operator."""
 
 

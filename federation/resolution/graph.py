@@ -21,7 +21,7 @@ _CREATE: Final = ("m.room.create", "")
 _POWER_LEVELS: Final = ("m.room.power_levels", "")
 
 
-class MissingEvent(LookupError):  # noqa: N818 - says what is missing
+class MissingEvent(LookupError):
     """An event is needed that the caller does not have; `event_id` says which. Fetch it and resolve again."""
 
     def __init__(self, event_id: EventID) -> None:

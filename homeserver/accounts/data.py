@@ -20,7 +20,7 @@ TAG_TYPE: Final = "m.tag"
 MOST_TAGS: Final = 100
 
 
-class ServerManaged(Exception):  # noqa: N818 - says what is the case
+class ServerManaged(Exception):
     """Account data of this type is set by the server, in answer to other requests.
 
     Spec: client-server-api#server-behaviour

@@ -76,7 +76,7 @@ class Proof:
     registered: UserID | None = None
 
 
-class Unproved(Exception):  # noqa: N818 - says what is the case
+class Unproved(Exception):
     """The request needs (more) proof: what the person is told to show, and what was wrong with what they showed."""
 
     def __init__(self, flows: Flows, proof: Proof, fault: tuple[str, str] | None) -> None:

@@ -36,7 +36,7 @@ _COMMON: Final = frozenset(
 )
 
 
-class PasswordsBusy(Exception):  # noqa: N818 - says what is the case
+class PasswordsBusy(Exception):
     """Too many passwords wait to be checked; in a few seconds it will be better."""
 
 

@@ -19,7 +19,7 @@ KNOWN_SESSIONS: Final = 50_000
 """How many sessions are kept in memory; the one looked up the longest ago goes first."""
 
 
-class UnknownToken(Exception):  # noqa: N818 - says what is the case
+class UnknownToken(Exception):
     """The refresh token stands for no session (any more).
 
     With `soft_logout` the device is still there and may log in again as what it was.
@@ -32,7 +32,7 @@ class UnknownToken(Exception):  # noqa: N818 - says what is the case
         self.soft_logout = soft_logout
 
 
-class AccountLocked(Exception):  # noqa: N818 - says what is the case
+class AccountLocked(Exception):
     """An administrator has locked the account.
 
     Spec: client-server-api#account-locking

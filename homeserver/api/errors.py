@@ -43,28 +43,28 @@ class MatrixError(Exception):
         return {"errcode": self.errcode, "error": self.error, **self.extra}
 
 
-class BadParam(MatrixError):  # noqa: N818 - says what is wrong
+class BadParam(MatrixError):
     """A parameter of the path or the query string has a value that cannot be meant."""
 
     def __init__(self, error: str) -> None:
         super().__init__(400, "M_INVALID_PARAM", error)
 
 
-class MissingParam(MatrixError):  # noqa: N818 - says what is wrong
+class MissingParam(MatrixError):
     """A parameter without which the request makes no sense is not there."""
 
     def __init__(self, name: str) -> None:
         super().__init__(400, "M_MISSING_PARAM", f"Missing parameter: {name}")
 
 
-class TooLarge(MatrixError):  # noqa: N818 - says what is wrong
+class TooLarge(MatrixError):
     """The body is larger than this endpoint takes."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(413, "M_TOO_LARGE", f"The body may have at most {limit} bytes")
 
 
-class RateLimited(MatrixError):  # noqa: N818 - says what is wrong
+class RateLimited(MatrixError):
     """Too many requests of this kind from this person or address.
 
     Spec: client-server-api#rate-limiting
@@ -80,28 +80,28 @@ class RateLimited(MatrixError):  # noqa: N818 - says what is wrong
         )
 
 
-class Unrecognized(MatrixError):  # noqa: N818 - says what is wrong
+class Unrecognized(MatrixError):
     """There is no such endpoint."""
 
     def __init__(self) -> None:
         super().__init__(404, "M_UNRECOGNIZED", "Unrecognized request")
 
 
-class WrongMethod(MatrixError):  # noqa: N818 - says what is wrong
+class WrongMethod(MatrixError):
     """There is such an endpoint, but not with this method."""
 
     def __init__(self) -> None:
         super().__init__(405, "M_UNRECOGNIZED", "Unrecognized method")
 
 
-class MissingToken(MatrixError):  # noqa: N818 - says what is wrong
+class MissingToken(MatrixError):
     """The endpoint is for people who have signed in, and no access token was sent."""
 
     def __init__(self) -> None:
         super().__init__(401, "M_MISSING_TOKEN", "Missing access token")
 
 
-class UnknownToken(MatrixError):  # noqa: N818 - says what is wrong
+class UnknownToken(MatrixError):
     """The access token is not, or no longer, a session.
 
     Spec: client-server-api#soft-logout

@@ -15,7 +15,7 @@ BACKLOG = 1024
 _LOOK_S = 0.02
 
 
-class CannotListen(Exception):  # noqa: N818 - says what is the case
+class CannotListen(Exception):
     """A port cannot be answered on; the message is one line for the operator."""
 
 

@@ -32,7 +32,7 @@ _object: Final = msgspec.json.Decoder(dict[str, object])
 _encode: Final = msgspec.json.encode
 
 
-class WrongVersion(Exception):  # noqa: N818 - says what is wrong
+class WrongVersion(Exception):
     """Keys are added to the latest backup only, and this is another.
 
     Spec: client-server-api#put_matrixclientv3room_keyskeys

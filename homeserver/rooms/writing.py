@@ -33,7 +33,7 @@ _OPENING: Final[Mapping[StateKey, tuple[Literal["join", "read"], str, str]]] = {
 """The state by which a room is open to all: why, and which value of which field makes it so."""
 
 
-class RoomDropped(Exception):  # noqa: N818 - says what happened
+class RoomDropped(Exception):
     """The live room was dropped before this could be written: load it anew and try again."""
 
 

@@ -13,7 +13,7 @@ from homeserver.api.limits import address_key
 from homeserver.api.route import Call
 
 
-class ProofNeeded(MatrixError):  # noqa: N818 - says what is wrong
+class ProofNeeded(MatrixError):
     """The client is told what to show; with an error only if what it showed was wrong."""
 
     def __init__(self, unproved: Unproved) -> None:

@@ -58,7 +58,7 @@ class Terms:
     new_user_id: Callable[[], UserID]
 
 
-class _Puzzled(Exception):  # noqa: N818 - says what is the case
+class _Puzzled(Exception):
     """A row that cannot be understood in this school."""
 
 
