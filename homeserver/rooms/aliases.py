@@ -77,8 +77,7 @@ class Aliases:
         if room is None or by not in room.joined_members:
             raise Hidden
         await self._policy.check(SetAlias(by=by, room=room, alias=parsed))
-        if not await self._db.write(append_alias, parsed, room.nid, by, self._now_ms()):
-            raise Conflict("M_UNKNOWN", "That alias exists already")
+        await self._db.write(_append, parsed, room.nid, by, self._now_ms())
 
     async def remove(self, by: UserID, alias: str, *, is_admin: bool = False) -> None:
         """Take an alias away: who made it may, who may name the room's canonical alias, and this server's admin.
@@ -187,3 +186,9 @@ def _remove_alias(alias: RoomAlias, txn: Txn) -> None:
 
 def _no_alias() -> NotFound:
     return NotFound("There is no such room alias")
+
+
+def _append(txn: Txn, alias: RoomAlias, room_nid: int, by: UserID, now_ms: int) -> None:
+    """The unit of a new alias: what raises is not committed."""
+    if not append_alias(txn, alias, room_nid, by, now_ms):
+        raise Conflict("M_UNKNOWN", "That alias exists already")
