@@ -169,13 +169,21 @@ def _load_encrypted_rooms(txn: Txn, user_id: UserID) -> tuple[RoomID, ...]:
 
 
 def find_use(txn: Txn, origin: ServerName, media_id: str) -> MediaUse:
-    """Find where a file is shown."""
+    """Find where a file is shown. As an avatar it is shown by its uploader alone: nobody opens it by wearing it.
+
+    School: row 54
+    """
     rooms = txn.all(
         "SELECT DISTINCT rooms.room_id FROM media_references JOIN rooms ON rooms.nid = media_references.room_nid"
         " WHERE origin = ? AND media_id = ? LIMIT 100",
         (origin, media_id),
     )
-    people = txn.all("SELECT user_id FROM profiles WHERE avatar_url = ? LIMIT 100", (f"mxc://{origin}/{media_id}",))
+    people = txn.all(
+        "SELECT user_id FROM profiles WHERE avatar_url = ? AND user_id IN ("
+        "SELECT uploader FROM media WHERE origin = ? AND media_id = ?"
+        " UNION ALL SELECT uploader FROM media_pending WHERE origin = ? AND media_id = ?)",
+        (f"mxc://{origin}/{media_id}", origin, media_id, origin, media_id),
+    )
     return MediaUse(rooms=tuple(r for (r,) in rooms), avatar_of=tuple(u for (u,) in people))
 
 
