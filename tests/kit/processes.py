@@ -64,12 +64,17 @@ class Process:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """Start and wait until it answers; fails with its log when it does not come up."""
+    def launch(self) -> None:
+        """Start, and wait for nothing."""
         with self._log_path.open("ab") as out:
             self._process = subprocess.Popen(
                 [*PARTA, "run", "--config", str(self.config)], stdout=out, stderr=subprocess.STDOUT
             )
+
+    def start(self) -> None:
+        """Start and wait until it answers; fails with its log when it does not come up."""
+        self.launch()
+        assert self._process is not None
         ends = time.monotonic() + READY_SECONDS
         while time.monotonic() < ends and self._process.poll() is None:
             try:
