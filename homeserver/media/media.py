@@ -145,18 +145,16 @@ class Media:
         """Store the file of an address that was given out before.
 
         Raises:
-            NotFound: There is no such address, or it has expired.
             MediaTaken: It has its file.
-            Refused: It was given to somebody else, or that person may not upload such a file.
+            Refused: It was not given to that person (one answer, whoever may have it), or has expired, or that person
+                may not upload such a file.
             TooLarge: It is larger than this server takes.
 
         Spec: client-server-api#put_matrixmediav3uploadservernamemediaid
         """
-        pending = await self._database.read(table.find_pending, origin, media_id, self._world.now_ms())
-        if pending is None:
-            raise NotFound("Unknown media ID")
-        if pending.uploader != by:
-            raise Refused("media", "This address was given to somebody else")
+        if by != await self._database.read(table.find_holder, origin, media_id, self._world.now_ms()):
+            raise Refused("media", "This address was not given to you, or it has expired")
+        await self._database.read(table.find_pending, origin, media_id, self._world.now_ms())
         await self._keep(table.fill_pending, await self._store(by, media_id, upload))
         for waiter in self._waiting.pop(media_id, ()):
             waiter.callback(None)

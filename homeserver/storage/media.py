@@ -118,6 +118,16 @@ def find_pending(txn: Txn, origin: ServerName, media_id: str, now_ms: int) -> Pe
     return PendingMedia(origin=origin, media_id=media_id, uploader=row[0], expires_ms=row[1])
 
 
+def find_holder(txn: Txn, origin: ServerName, media_id: str, now_ms: int) -> UserID | None:
+    """Find who was given an address, whether its file has come or is waited for."""
+    row = txn.one(
+        "SELECT uploader FROM media WHERE origin = ? AND media_id = ? UNION ALL"
+        " SELECT uploader FROM media_pending WHERE origin = ? AND media_id = ? AND expires_ms > ?",
+        (origin, media_id, origin, media_id, now_ms),
+    )
+    return None if row is None else row[0]
+
+
 def fill_pending(txn: Txn, record: MediaRecord) -> None:
     """Record the file of an address that waited for it.
 
