@@ -1,6 +1,7 @@
 """Outward requests: where they go, whom they trust, and how much they listen to."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -159,9 +160,9 @@ class Outwards(TestCase):
         await gatherResults([speaker.gone for speaker in (*drip.heard, *mute.heard)])
 
     async def test_a_certificate_must_be_trusted_and_of_that_name(self) -> None:
-        folder = Path(self.mktemp())
-        folder.mkdir()
-        file, certificate = make_certificate(folder, "localhost")
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        file, certificate = make_certificate(Path(folder.name), "localhost")
         port, _ = await self.listen(_answer(), certificate=certificate)
         trusting = Rules(allow_private_addresses=True, trusted_ca=file)
         assert (await self.ask(f"https://localhost:{port}/", trusting)).status == 200
