@@ -56,6 +56,7 @@ from homeserver.api.client import (
     pushrules,
     receipts,
     register,
+    sliding,
     sync,
     todevice,
     typing,
@@ -326,6 +327,7 @@ def sync_routes(told: SyncParts, stored: Filters) -> tuple[Route, ...]:
     """The endpoints of sync and of what is told in it beside events."""
     return (
         *sync.routes(told.sync, stored),
+        *sliding.routes(told.sync.sliding),
         *filters.routes(stored),
         *pushrules.routes(told.rulebook),
         *typing.routes(told.typing),

@@ -89,6 +89,13 @@ def load_receipts(txn: Txn, user_id: UserID, room_nids: Iterable[int], window: t
     return [_read(row) for row in rows]
 
 
+def load_own_receipts(txn: Txn, user_id: UserID, room_ids: Iterable[RoomID]) -> list[ReceiptMoved]:
+    """A person's own receipts in some rooms."""
+    sql = f"{_SELECT} WHERE rooms.room_id {{in}} AND r.user_id = ? ORDER BY r.position"
+    rows = txn.all_in(sql, room_ids, (user_id,))
+    return [_read(row) for row in rows]
+
+
 def load_reads(txn: Txn, user_id: UserID, room_nids: Iterable[int]) -> list[Read]:
     """How far a person has read those rooms, by receipts of either kind, as far as the events are known here."""
     rows = txn.all_in(

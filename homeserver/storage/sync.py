@@ -103,11 +103,12 @@ def load_departures(txn: Txn, user_id: UserID, upto: int, *, left: bool) -> list
         (user_id, upto, int(left)),
     )
     wanted = ("invite", "knock", "leave", "ban") if left else ("invite", "knock")
-    last = [_load_last_stays(txn, user_id, (room_id, nid), upto) for room_id, nid in rows]
+    last = [load_last_stays(txn, user_id, (room_id, nid), upto) for room_id, nid in rows]
     return [stays for stays in last if stays and stays[-1].membership in wanted]
 
 
-def _load_last_stays(txn: Txn, user_id: UserID, room: tuple[RoomID, int], upto: int) -> list[Stay]:
+def load_last_stays(txn: Txn, user_id: UserID, room: tuple[RoomID, int], upto: int) -> list[Stay]:
+    """A person's stays in a room (ID and nid) up to a position: those since they left it, or the last one."""
     rows = txn.all(
         "SELECT membership, event_nid, stream FROM membership_changes"
         " WHERE user_id = ? AND room_nid = ? AND stream <= ? ORDER BY stream",

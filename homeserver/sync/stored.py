@@ -30,7 +30,7 @@ MOST_SCANNED: Final = 1000
 
 def view_stored(txn: Txn, room: RoomRecord, ask: Ask) -> View:
     """The view of a room for somebody who is in it."""
-    events, limited = _choose(txn, room, ask)
+    events, limited = choose_stored(txn, room, ask)
     return _view_state(txn, room, ask, View(events=events, limited=limited or ask.again))
 
 
@@ -66,7 +66,7 @@ def _add_move(txn: Txn, room: RoomRecord, ask: Ask, view: View, stay: Stay) -> V
     return view
 
 
-def _choose(txn: Txn, room: RoomRecord, ask: Ask) -> tuple[list[Seen], bool]:
+def choose_stored(txn: Txn, room: RoomRecord, ask: Ask) -> tuple[list[Seen], bool]:
     """The last events that are wanted, as many as the filter allows, without a gap of what may not be seen: a client
     would miss how the state changed there. And whether there are more.
     """

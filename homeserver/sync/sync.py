@@ -18,6 +18,7 @@ from homeserver.sync.answers import Answers, Draft, Request, Sources, finish
 from homeserver.sync.known import MOST_KNOWN, Known
 from homeserver.sync.news import News, add_news, hear, read_news
 from homeserver.sync.reading import Found, Unwanted, read_keys, read_unwanted
+from homeserver.sync.sliding.engine import Sliding
 from homeserver.sync.tokens import SyncToken
 
 LONGEST_MS: Final = 120_000
@@ -25,9 +26,10 @@ LONGEST_MS: Final = 120_000
 
 
 class Sync:
-    """Answers syncs."""
+    """Answers syncs; `sliding` those that slide."""
 
     def __init__(self, sources: Sources) -> None:
+        self.sliding = Sliding(sources)
         self._sources = sources
         self._streams = sources.streams
         self._answers = Answers(sources)

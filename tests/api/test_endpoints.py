@@ -42,6 +42,8 @@ SPELLINGS = {
 
 _MSC3814 = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"
 PROPOSED = {
+    ("POST", "/_matrix/client/v4/sync"),
+    ("POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"),
     *((method, _MSC3814) for method in ("GET", "PUT", "DELETE")),
     *((method, f"{_MSC3814}/{{}}/events") for method in ("GET", "POST")),
 }

@@ -23,7 +23,7 @@ from twisted.internet.task import deferLater
 
 from homeserver.accounts.data import ClientConfig, Filters
 from homeserver.api.access import Instants
-from homeserver.api.client import data, filters, presence, pushrules, receipts, sync, typing
+from homeserver.api.client import data, filters, presence, pushrules, receipts, sliding, sync, typing
 from homeserver.api.client import rooms as rooms_api
 from homeserver.api.connection import EdgeFactory
 from homeserver.api.edge import Attendants, Edge
@@ -116,6 +116,7 @@ class SyncCase(HouseCase):
         routes = (
             *rooms_api.routes(self.doors, self.now_ms, SERVER),
             *sync.routes(self.sync, stored),
+            *sliding.routes(self.sync.sliding),
             *typing.routes(self.typing),
             *receipts.routes(self.receipts),
             *presence.routes(self.presences),

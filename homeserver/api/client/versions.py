@@ -18,6 +18,7 @@ v1.7 waits for uploads in two steps.
 """
 
 UNSTABLE = {
+    "org.matrix.simplified_msc3575": True,  # sliding sync
     "org.matrix.msc3814": True,  # dehydrated devices
 }
 """Proposals that are here under their own names."""
