@@ -26,3 +26,9 @@ def test_it_logs_in_syncs_sends_paginates_redacts_and_reacts(server: Process) ->
 def test_it_encrypts_backs_keys_up_restores_them_wakes_a_device_and_verifies_another(server: Process) -> None:
     told = _tell("secrets.mjs", server)
     assert told == {"said": 6, "read": 6, "restored": 2, "woken": 1, "verified": True, "emoji": 7, "proofs": 1}
+
+
+def test_it_slides_over_its_rooms(server: Process) -> None:
+    told = _tell("slide.mjs", server)
+    assert told["rooms"] == 2
+    assert told["heard"] >= 1
