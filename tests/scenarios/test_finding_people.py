@@ -30,13 +30,12 @@ class FindingPeople(DistrictCase):
         ):
             self.assertEqual(await self.find(await self.sign_in(login), term), found, (login, term))
 
-    async def test_who_was_dismissed_finds_nobody(self) -> None:
-        reply = await self.call(
-            "POST",
-            "/_matrix/client/v3/login",
-            {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "dismissed"}, "password": "x"},
-        )
-        self.assertEqual(reply.status, 403)
+    async def test_who_was_dismissed_finds_nobody_and_is_found_by_nobody(self) -> None:
+        dismissed, teacher = await self.sign_in("dismissed"), await self.sign_in("teacher2")
+        for term in ("лапин", "белова", "соколова"):
+            self.assertEqual(await self.find(dismissed, term), set())
+        self.assertEqual(await self.find(teacher, "котов"), set())
+        self.assertEqual(await self.find(teacher, "соколова"), {"admin1"})
 
     async def test_the_rooms_of_others_are_not_there_and_ones_own_are_not_replaced(self) -> None:
         pupil, teacher = await self.sign_in("pupil3"), await self.sign_in("teacher2")
