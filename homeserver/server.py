@@ -6,7 +6,6 @@ of the others than it uses.
 """
 
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -15,7 +14,6 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IListeningPort
 
 from config.settings import Resource, Settings
-from federation.ids import ServerName, parse_server_name
 from homeserver import VERSION
 from homeserver.accounts.accounts import Accounts
 from homeserver.accounts.commands import Clerk
@@ -30,10 +28,9 @@ from homeserver.accounts.profile import Profiles
 from homeserver.accounts.propagation import Propagations
 from homeserver.accounts.registration import Registration
 from homeserver.accounts.sessions import Sessions
-from homeserver.accounts.tokens import Mint
 from homeserver.accounts.userdirectory import UserDirectory
 from homeserver.api import metrics as metrics_page
-from homeserver.api.access import AccessLog, Instants
+from homeserver.api.access import Instants, open_access_log
 from homeserver.api.admin import register as admin_register
 from homeserver.api.client import (
     account,
@@ -53,6 +50,7 @@ from homeserver.api.client import (
     openid,
     presence,
     profile,
+    pushers,
     pushrules,
     receipts,
     register,
@@ -66,13 +64,13 @@ from homeserver.api.client import (
 from homeserver.api.client import rooms as room_routes
 from homeserver.api.connection import EdgeFactory
 from homeserver.api.edge import Attendants, Edge
-from homeserver.api.limits import RateLimits
 from homeserver.api.listeners import Door, close_doors, open_doors
 from homeserver.api.metrics import Metrics, watch_turns
 from homeserver.api.route import Route
 from homeserver.api.school import organisations
 from homeserver.api.school import people as school_people
 from homeserver.control import Run, open_control
+from homeserver.core import Core, World, build_core
 from homeserver.devices.backup import Backups
 from homeserver.devices.crosssigning import CrossSigning
 from homeserver.devices.dehydrated import DehydratedDevices
@@ -87,8 +85,11 @@ from homeserver.media.files import Files
 from homeserver.media.media import Media
 from homeserver.media.media import World as MediaWorld
 from homeserver.media.thumbnails import Thumbnails
-from homeserver.policy import OpenPolicy, Policy
 from homeserver.push.counts import Counts
+from homeserver.push.notifications import Notifications
+from homeserver.push.pushers import Pushers
+from homeserver.push.pushing import Pushing
+from homeserver.push.pushing import World as PushWorld
 from homeserver.push.rulebook import Rulebook
 from homeserver.rooms.create import Creation
 from homeserver.rooms.doors import Doors as RoomDoors
@@ -99,15 +100,12 @@ from homeserver.schools.books import World as SchoolWorld
 from homeserver.schools.commands import Bureau
 from homeserver.schools.desk import Desk
 from homeserver.schools.direct import DirectRooms
-from homeserver.schools.facts import Facts
-from homeserver.schools.gate import Gate, service_account
 from homeserver.schools.office import Office
 from homeserver.schools.roster.imports import Rosters
 from homeserver.schools.rounds import Rounds
 from homeserver.schools.sheets import Sheets
 from homeserver.signing import load_signing_key
-from homeserver.storage.database import Change, Database, open_database
-from homeserver.streams import Streams
+from homeserver.storage.database import Change
 from homeserver.sync.answers import Sources
 from homeserver.sync.events import build_events
 from homeserver.sync.sync import Sync
@@ -118,54 +116,6 @@ PATIENCE_S: Final = 7.0
 """How long a stop waits for what is being answered; a supervisor kills after ten."""
 PUT_AWAY_S: Final = 2.0
 """How long a stop waits for the database after that."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """What is outside: the configuration, the reactor (the real one), the clock and chance."""
-
-    settings: Settings
-    reactor: Any
-    now_ms: Callable[[], int]
-    token_bytes: Callable[[int], bytes]
-
-    @property
-    def server_name(self) -> ServerName:
-        """The region's name on the wire."""
-        return parse_server_name(self.settings.server_name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Core:
-    """What everything stands on. `facts` is what the schools' policy judges by, also when the policy is open."""
-
-    world: World
-    database: Database
-    streams: Streams
-    facts: Facts
-    policy: Policy
-    mint: Mint
-    limits: RateLimits
-
-
-def build_core(world: World) -> Core:
-    """Open the database and make the core.
-
-    Raises: CannotOpen; OSError.
-    """
-    settings, now_ms = world.settings, world.now_ms
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = open_database(settings.database, settings.data_dir, world.reactor, now_ms)
-    facts = Facts(database, now_ms)
-    return Core(
-        world=world,
-        database=database,
-        streams=Streams(database, world.reactor, now_ms()),
-        facts=facts,
-        policy=OpenPolicy() if settings.policy == "open" else Gate(facts, service_account(world.server_name)),
-        mint=Mint(world.token_bytes, now_ms),
-        limits=RateLimits(enabled=settings.limits.rates, now_ms=now_ms),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +188,7 @@ class SyncParts:
     sync: Sync
     rulebook: Rulebook
     counts: Counts
+    pushing: Pushing
     typing: Typing
     receipts: Receipts
     presences: Presences
@@ -262,10 +213,22 @@ def build_sync(core: Core, rooms: Rooms) -> SyncParts:
         clock=reactor,
         now_ms=now_ms,
     )
+    push_world = PushWorld(
+        database=database,
+        rooms=rooms,
+        rulebook=rulebook,
+        counts=counts,
+        outward=core.outward,
+        clock=reactor,
+        now_ms=now_ms,
+        token_bytes=world.token_bytes,
+        bare=world.settings.policy == "school",
+    )
     return SyncParts(
         sync=Sync(sources),
         rulebook=rulebook,
         counts=counts,
+        pushing=Pushing(push_world),
         typing=typist,
         receipts=Receipts(database, policy, rooms.load, now_ms),
         presences=presences,
@@ -323,13 +286,14 @@ def account_routes(core: Core, rooms: RoomParts, people: AccountParts, push_rule
     )
 
 
-def sync_routes(told: SyncParts, stored: Filters) -> tuple[Route, ...]:
+def sync_routes(core: Core, told: SyncParts, stored: Filters) -> tuple[Route, ...]:
     """The endpoints of sync and of what is told in it beside events."""
     return (
         *sync.routes(told.sync, stored),
         *sliding.routes(told.sync.sliding),
         *filters.routes(stored),
         *pushrules.routes(told.rulebook),
+        *pushers.routes(Pushers(core.database, core.world.now_ms), Notifications(core.database, told.rulebook)),
         *typing.routes(told.typing),
         *receipts.routes(told.receipts),
         *presence.routes(told.presences),
@@ -367,7 +331,7 @@ class Server:
         self.bureau = build_bureau(core, self.rooms, self.people)
         self.metrics = Metrics()
         self._reactor = world.reactor
-        self._access = _build_access_log(world)
+        self._access = open_access_log(world.settings.log, world.reactor)
         self._control: IListeningPort | None = None
         self._rounds = Rounds(self.bureau.desk, world.reactor)
         self.doors = self._build_doors(world.settings)
@@ -402,7 +366,7 @@ class Server:
                     settings.public_base_url, settings.identity_server, versions.build_support(settings.support)
                 ),
                 *account_routes(core, self.rooms, self.people, self.told.counts.rules),
-                *sync_routes(self.told, Filters(core.database)),
+                *sync_routes(core, self.told, Filters(core.database)),
                 *events.routes(build_events(self.told.sync, core.streams, core.database, self.rooms.doors)),
                 *room_routes.routes(self.rooms.doors, core.world.now_ms, core.world.server_name),
                 *media_routes(core),
@@ -420,6 +384,7 @@ class Server:
         self.people.sessions.heed(position, changes)
         self.core.facts.heed(changes)
         self.told.counts.heed(changes)
+        self.told.pushing.heed(position, changes)
         self.core.streams.advance(position, changes)
 
     def _measure(self) -> dict[str, float]:
@@ -438,6 +403,7 @@ class Server:
         if self.core.world.settings.policy == "school":
             await self.bureau.desk.settle_all()
         await self.rooms.propagations.resume()
+        await self.told.pushing.resume()
 
     async def start(self, run: Run) -> None:
         """Answer requests from now on; `run` does what the operator's commands ask for.
@@ -475,19 +441,9 @@ class Server:
     async def _put_away(self) -> None:
         """Write down what is only in memory, and let go of the database."""
         await self.people.last_seen.stop()
+        await self.told.pushing.stop()
+        await self.core.outward.close()
         await self.core.database.close()
-
-
-def _build_access_log(world: World) -> AccessLog | None:
-    log = world.settings.log
-    if log.level not in ("debug", "info"):
-        return None
-    return AccessLog(_print, log.format, world.reactor)
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 def build_server(

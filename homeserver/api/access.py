@@ -4,12 +4,15 @@ Lines are gathered and written a few times a second in one piece. The query stri
 search for.
 """
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from config.settings import Log
 
 FLUSH_S = 0.25
 _encode = msgspec.json.Encoder().encode
@@ -53,6 +56,16 @@ class AccessLog:
             self._lines.append("")
             lines, self._lines = self._lines, []
             self._write("\n".join(lines))
+
+
+def open_access_log(log: Log, reactor: IReactorTime) -> AccessLog | None:
+    """The access log of a configuration on the standard output, None where the log is not that loud."""
+    return AccessLog(_print, log.format, reactor) if log.level in ("debug", "info") else None
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _render_text(line: Line) -> str:

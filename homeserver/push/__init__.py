@@ -4,10 +4,12 @@
 and `globs` turn rules into quick functions of an event, `rulebook` keeps people's sets, and `counts` evaluates them for
 `sync`.
 
+`pushing` tells push gateways: who of a room is concerned (`audience`), how many notifications wait for a person
+(`badges`), what waits for a pusher (`lines`), and what a gateway hears (`gateway`). `pushers` are set by their owners,
+`notifications` lists what they were told.
+
 Rules are compiled once per distinct set: whoever changed nothing shares one compiled set, and one evaluation of an
 event, with everybody else who changed nothing.
-
-What does not live here: sending notifications to devices.
 
 To add a kind of condition: a compiler in `conditions.COMPILERS`, and a table of matching and other events in its test.
 

@@ -185,15 +185,18 @@ class Counts:
             return True
         if event.redacts is not None and any(each.event_id == event.redacts for each in unread.waiting):
             return False
-        outcome = self._judge(held, user_id, rules, room)
+        outcome = self.judge(held, user_id, rules, room)
         if outcome.notify:
             if not in_thread:
                 return False
             unread.add(Waiting(held.stream, thread, outcome.highlight, held.event_id))
         return True
 
-    def _judge(self, held: RoomEvent, user_id: UserID, rules: RuleSet, room: Room) -> Outcome:
-        """What the rules say; for those who share a set, and are meant by the event alike, evaluated once."""
+    def judge(self, held: RoomEvent, user_id: UserID, rules: RuleSet, room: Room) -> Outcome:
+        """What the rules say of a new event of somebody else's.
+
+        For those who share a set, and are meant by the event alike, they are evaluated once.
+        """
         event = held.event
         if rules.personal:
             return rules.evaluate(event, user_id, _LiveSetting(room.shown))
@@ -253,7 +256,7 @@ class _LiveSetting:
         return _name_in(self._head.find((MEMBER, user_id)))
 
 
-class _StoredSetting:
+class StoredSetting:
     """A room in the tables, as rules ask of it."""
 
     def __init__(self, txn: Txn, room_id: RoomID, upto: int) -> None:
@@ -264,11 +267,13 @@ class _StoredSetting:
         self._members: int | None = None
 
     def member_count(self) -> int:
+        """How many are joined."""
         if self._members is None:
             self._members = count_joined(self._txn, self._room.nid)
         return self._members
 
     def power_levels(self) -> PowerLevels:
+        """Who may do what."""
         if self._levels is None:
             state = load_state_at(self._txn, self._room, self._upto, members=())
             events = {key: held.event for key, held in state.items()}
@@ -276,6 +281,7 @@ class _StoredSetting:
         return self._levels
 
     def display_name(self, user_id: str, /) -> str | None:
+        """What that member is called in the room."""
         state = load_state_at(self._txn, self._room, self._upto, members={UserID(user_id)})
         held = state.get((MEMBER, user_id))
         return None if held is None else _name_in(held.event)
@@ -318,7 +324,7 @@ def _find_waiting(txn: Txn, reader: Reader, arrival: Arrival, read: dict[str | N
     for entry, thread in zip(entries, threads, strict=True):
         if entry.sender == reader.user_id and entry.state_key is None and _is_placed(entry):
             read[thread] = max(read.get(thread, 0), entry.stream)
-    setting = reader.settings.get(arrival.room_id) or _StoredSetting(txn, arrival.room_id, reader.upto)
+    setting = reader.settings.get(arrival.room_id) or StoredSetting(txn, arrival.room_id, reader.upto)
     waiting = []
     for entry, thread in zip(entries, threads, strict=True):
         if entry.sender != reader.user_id and entry.stream > read.get(thread, 0):

@@ -82,3 +82,11 @@ class SchoolChanged:
     position: int
     people: frozenset[UserID]
     rooms: frozenset[RoomID]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushersChanged:
+    """A person's pushers are not what they were."""
+
+    position: int
+    user_id: UserID

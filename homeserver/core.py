@@ -1,0 +1,68 @@
+"""What every part of a server stands on: the world outside, and what is made of it first; the ground of `server`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec.structs import asdict
+
+from config.settings import Settings
+from federation.ids import ServerName, parse_server_name
+from federation.transport.agent import Outward, Rules
+from homeserver.accounts.tokens import Mint
+from homeserver.api.limits import RateLimits
+from homeserver.policy import OpenPolicy, Policy
+from homeserver.schools.facts import Facts
+from homeserver.schools.gate import Gate, service_account
+from homeserver.storage.database import Database, open_database
+from homeserver.streams import Streams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What is outside: the configuration, the reactor (the real one), the clock and chance."""
+
+    settings: Settings
+    reactor: Any
+    now_ms: Callable[[], int]
+    token_bytes: Callable[[int], bytes]
+
+    @property
+    def server_name(self) -> ServerName:
+        """The region's name on the wire."""
+        return parse_server_name(self.settings.server_name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """What everything stands on. `facts` is what the schools' policy judges by, also when the policy is open."""
+
+    world: World
+    database: Database
+    streams: Streams
+    facts: Facts
+    policy: Policy
+    mint: Mint
+    limits: RateLimits
+    outward: Outward
+
+
+def build_core(world: World) -> Core:
+    """Open the database and make the core.
+
+    Raises: CannotOpen; OSError.
+    """
+    settings, now_ms = world.settings, world.now_ms
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = open_database(settings.database, settings.data_dir, world.reactor, now_ms)
+    facts = Facts(database, now_ms)
+    return Core(
+        world=world,
+        database=database,
+        streams=Streams(database, world.reactor, now_ms()),
+        facts=facts,
+        policy=OpenPolicy() if settings.policy == "open" else Gate(facts, service_account(world.server_name)),
+        mint=Mint(world.token_bytes, now_ms),
+        limits=RateLimits(enabled=settings.limits.rates, now_ms=now_ms),
+        outward=Outward(world.reactor, Rules(**asdict(settings.network))),
+    )
