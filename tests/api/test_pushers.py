@@ -1,6 +1,5 @@
 """Pushers at their doors, a real gateway on loopback, and the list of notifications."""
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -46,9 +45,7 @@ class Gateway(Resource):
 async def open_gateway(case: Any) -> tuple[Gateway, str]:
     """A gateway on loopback, and its URL; nobody vouches for its certificate."""
     gateway = Gateway()
-    folder = Path(case.mktemp())
-    folder.mkdir()
-    _, certificate = make_certificate(folder, "localhost")
+    _, certificate = make_certificate(case.folder, "localhost")
     endpoint: Any = wrapServerTLS(certificate.options(), TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
     port = await endpoint.listen(Site(gateway))
     case.addCleanup(port.stopListening)
