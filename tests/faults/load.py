@@ -154,6 +154,17 @@ class Receipt(Deed):
         caller.call("POST", "/rooms/{}/receipt/m.read/{}", {}, self.target.room, self.target.event_id)
 
 
+@dataclass
+class Rename(Deed):
+    """Another display name; it is to be seen in all of the person's rooms."""
+
+    user_id: str
+    name: str
+
+    def do(self, caller: Caller) -> None:
+        caller.call("PUT", "/profile/{}/displayname", {"displayname": self.name}, self.user_id)
+
+
 class Person:
     """Somebody at work. `done` was acknowledged, `in_hand` may have been done or not.
 
@@ -180,6 +191,7 @@ class Person:
             self._upload: 3,
             self._whisper: 10,
             self._receipt: 4,
+            self._rename: 2,
         }
 
     def did(self, kind: type[Deed]) -> Iterator[Any]:
@@ -252,6 +264,9 @@ class Person:
         said = (deed for deed in reversed(self.done) if isinstance(deed, Message) and deed.room in self._rooms)
         target = next(said, None)
         return self._say() if target is None else Receipt(target)
+
+    def _rename(self) -> Deed:
+        return Rename(self.caller.user_id, self._key())
 
     def _set(self) -> Deed:
         return Setting(self._chance.choice(self._rooms), f"{self.name}'s", self._key())

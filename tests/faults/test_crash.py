@@ -1,5 +1,6 @@
 """The server is killed in the middle of work, twenty times, and loses nothing that it said was done."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -15,9 +16,10 @@ from tests.kit.databases import make_on_cluster, session_cluster
 from tests.kit.processes import Process, free_port, open_configuration, running
 
 KILLS = 20
+FIRST_KILLS = 6
 KILLED_AT_START = frozenset((5, 11, 17))
 """The rounds in which the start after the kill is killed, too."""
-DEEDS = (30, 170)
+DEEDS = (20, 130)
 """Between these many deeds are done before a kill."""
 MOST_DELAY_S = 0.02
 REPEATS = 25
@@ -74,3 +76,22 @@ def _kill_at_work(server: Process, village: Village, chance: Random) -> None:
         stop.wait(chance.random() * MOST_DELAY_S)
         server.kill()
     assert enough.is_set(), f"too little was done before the kill: {left} are left\n{server.log}"
+
+
+@pytest.mark.parametrize("database", [_sqlite, _postgresql], ids=["sqlite", "postgresql"])
+def test_a_first_start_that_was_killed_can_be_made_again(
+    tmp_path: Path, database: Callable[[], dict[str, Any]]
+) -> None:
+    chance = Random(SEED)
+    config = tmp_path / "parta.yaml"
+    configuration = open_configuration(free_port(), database())
+    config.write_text(json.dumps(configuration))
+    server = Process(config, configuration["listeners"][0]["port"])
+    for _ in range(FIRST_KILLS):
+        server.launch()
+        Event().wait(chance.uniform(0.2, 1.2))
+        server.kill()
+    server.start()
+    Village(server.port, chance).check_what_was_done()
+    assert server.stop() == 0
+    assert "Traceback" not in server.log, server.log

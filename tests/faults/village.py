@@ -21,6 +21,7 @@ from tests.faults.load import (
     Person,
     Receipt,
     Redaction,
+    Rename,
     Setting,
     Upload,
     Whisper,
@@ -33,6 +34,10 @@ from tests.faults.load import (
 NAMES = ("anna", "boris", "vera", "gleb")
 KNOWN_AGAIN = MOST_REQUESTS // 2
 """How many requests of a device are known again for sure: a redaction counts twice."""
+
+
+MOST_LOOKS = 50
+LOOK_MS = 200
 
 
 class Village:
@@ -164,6 +169,7 @@ class Village:
         for person in self.people:
             check_uploads(person.caller, person.did(Upload))
             _check_receipts(person)
+            self._check_name(person)
         self.check_followers()
         self.check_bookmarks()
 
@@ -210,6 +216,18 @@ class Village:
             hand = person.in_hand
             maybe = hand.key if isinstance(hand, Note) and hand.room == room else note.key
             assert kept in (note.key, maybe), f"{person.name}'s {NOTE} of {room or 'no room'} is {kept}, not {note.key}"
+
+    def _check_name(self, person: Person) -> None:
+        """The last name is seen in every room; it may take a moment to get there."""
+        names = [rename.name for rename in person.did(Rename)]
+        for room in [*self.rooms, self.passage] if person.is_inside and names else ():
+            path, parts = "/rooms/{}/state/m.room.member/{}", (room, person.caller.user_id)
+            for _ in range(MOST_LOOKS):
+                shown = self.warden.call("GET", path, None, *parts).get("displayname")
+                if shown == names[-1]:
+                    break
+                self.watch.sync(LOOK_MS)
+            assert shown == names[-1], f"{person.name} is still called {shown} in {room}"
 
     def _check_place(self, person: Person) -> None:
         if isinstance(person.in_hand, Move):
