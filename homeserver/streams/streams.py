@@ -13,7 +13,7 @@ from homeserver.storage.changes import EventAdded, ReceiptMoved, SessionsEnded, 
 from homeserver.storage.database import Change, Database, Txn
 from homeserver.storage.events import RoomEvent
 from homeserver.storage.members import load_memberships
-from homeserver.streams.feeds import Feed, RoomLog, Waiter, Why, mark, mark_bounded
+from homeserver.streams.feeds import Feed, RoomLog, Waiter, Why, mark, mark_bounded, marked_after
 
 MOST_FEEDS: Final = 20_000
 IDLE_S: Final = 600
@@ -49,6 +49,7 @@ class Streams:
         self._clock = clock
         self._feeds: dict[UserID, Feed] = {}
         self._rooms: dict[RoomID, RoomLog] = {}
+        self._stirred: dict[RoomID, int] = {}
         self._gathering: dict[Feed, None] = {}
         self._gather: IDelayedCall | None = None
         self._sweep: IDelayedCall | None = None
@@ -76,12 +77,17 @@ class Streams:
     def stir(self, room_id: RoomID) -> int:
         """Tell those in a room that typing changed; the serial of that."""
         self.serial += 1
+        mark_bounded(self._stirred, room_id, self.serial)
         log = self._rooms.get(room_id)
         if log is not None:
             for feed in log.feeds:
                 mark(feed.stirred, room_id, self.serial)
             self._wake_softly(log.feeds)
         return self.serial
+
+    def stirred_since(self, serial: int) -> frozenset[RoomID]:
+        """The rooms where typing changed after that serial, for who has had no feed meanwhile."""
+        return frozenset(marked_after(self._stirred, serial))
 
     def show_presence(self, user_id: UserID) -> int:
         """Tell those who share a room with that person that their presence changed; the serial of that."""

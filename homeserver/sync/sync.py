@@ -93,7 +93,8 @@ class Sync:
             return hear(feed, since), heard
         news = await self._sources.database.read(read_news, request.user_id, since, heard.position)
         typing, presences = self._sources.typing, self._sources.presences
-        news.typing = [room_id for room_id in feed.rooms if typing.users(room_id)]
+        stirred = self._streams.stirred_since(since.serial)
+        news.typing = [room_id for room_id in feed.rooms if room_id in stirred or typing.users(room_id)]
         others = [other.user_id for other in self._streams.companions(request.user_id)] if presences.enabled else ()
         news.presence = [other for other in others if presences.find(other).state != "offline"]
         return news, heard

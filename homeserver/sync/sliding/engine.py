@@ -225,7 +225,8 @@ class Sliding:
         if feed.floor <= since.position and feed.serial_floor <= since.serial <= heard.serial:
             return hear(feed, since), heard
         news = await self._sources.database.read(read_news, feed.user_id, since, heard.position)
-        news.typing = [room_id for room_id in feed.rooms if self._sources.typing.users(room_id)]
+        stirred, users = self._streams.stirred_since(since.serial), self._sources.typing.users
+        news.typing = [room_id for room_id in feed.rooms if room_id in stirred or users(room_id)]
         return news, heard
 
     # what is told

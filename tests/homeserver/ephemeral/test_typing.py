@@ -3,6 +3,7 @@
 from typing import Any
 
 from homeserver.policy import Ephemeral
+from homeserver.streams import streams
 from tests.kit.databases import on_both_databases
 from tests.kit.syncs import SyncCase, Syncer, ephemeral
 
@@ -58,6 +59,15 @@ class TypingNotices(SyncCase):
         assert await self.hear(self.person("bob", "FRESH")) == [[self.alice.user_id]]
         await self.alice.type(self.room, False)
         assert await self.hear(self.person("bob", "FRESHER")) == []
+
+    async def test_who_comes_back_after_a_while_learns_who_stopped_meanwhile(self) -> None:
+        await self.alice.type(self.room)
+        assert await self.hear() == [[self.alice.user_id]]
+        self.clock.advance(streams.IDLE_S + 1)
+        self.clock.advance(streams.SWEEP_S)
+        assert self.streams.find_room(self.room) is None
+        assert await self.hear() == [[]]
+        assert await self.hear() == []
 
     async def test_typing_is_left_out_where_it_is_not_wanted(self) -> None:
         await self.alice.type(self.room)
