@@ -459,10 +459,14 @@ class BadInput(ServerCase):
         `status` and `errcodes` are what the answer must have.
         """
         status, errcodes = more.pop("status", None), more.pop("errcodes", None)
-        before = self.commits
-        reply = await self.send(route, path, body, **more)
+        for _ in range(3):  # the server also writes by itself now and then, but not three times running
+            before = self.commits
+            reply = await self.send(route, path, body, **more)
+            wrote = reply.status >= 400 and self.commits != before
+            if not wrote:
+                break
         problem = find_problem(reply)
-        if problem is None and reply.status >= 400 and self.commits != before:
+        if problem is None and wrote:
             problem = "something was written"
         is_lost = reply.status == 401 and "flows" not in reply.json and route.auth in ("user", "admin")
         if problem is None and is_lost and "token" not in more:
