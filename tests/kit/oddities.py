@@ -16,7 +16,10 @@ from msgspec.inspect import (
     IntType,
     ListType,
     LiteralType,
+    NoneType,
+    RawType,
     StructType,
+    TupleType,
     Type,
     UnionType,
     type_info,
@@ -264,7 +267,7 @@ def fill(kind: Any, known: Mapping[str, JSON]) -> JSON:
 def _example(kind: Type) -> JSON:  # noqa: C901
     match kind:
         case UnionType():
-            return _example(kind.types[0])
+            return _example(next(each for each in kind.types if not isinstance(each, NoneType)))
         case BoolType():
             return True
         case IntType() | FloatType():
@@ -273,6 +276,10 @@ def _example(kind: Type) -> JSON:  # noqa: C901
             return kind.values[0]
         case ListType() | CollectionType():
             return [_example(kind.item_type)]
+        case TupleType():
+            return [_example(each) for each in kind.item_types]
+        case RawType():
+            return {"x": 1}
         case DictType():
             return {"x": _example(kind.value_type)}
         case StructType():
