@@ -1,0 +1,107 @@
+"""The composition of accounts: what people sign in with, their sessions, devices and keys."""
+
+from dataclasses import dataclass
+
+from homeserver.accounts.accounts import Accounts
+from homeserver.accounts.commands import Clerk
+from homeserver.accounts.data import ClientConfig
+from homeserver.accounts.interactive import Interactive
+from homeserver.accounts.login import Logins
+from homeserver.accounts.moderation import Moderation
+from homeserver.accounts.openid import OpenIDTokens
+from homeserver.accounts.passwords import Passwords
+from homeserver.accounts.registration import Registration
+from homeserver.accounts.sessions import Sessions
+from homeserver.accounts.userdirectory import UserDirectory
+from homeserver.api.client import (
+    account,
+    backup,
+    capabilities,
+    contacts,
+    data,
+    dehydrated,
+    devices,
+    keys,
+    login,
+    moderation,
+    networks,
+    openid,
+    profile,
+    register,
+    todevice,
+    userdirectory,
+)
+from homeserver.api.route import Route
+from homeserver.devices.backup import Backups
+from homeserver.devices.crosssigning import CrossSigning
+from homeserver.devices.dehydrated import DehydratedDevices
+from homeserver.devices.devices import Devices
+from homeserver.devices.keys import Keys
+from homeserver.devices.lastseen import LastSeen
+from homeserver.devices.todevice import ToDevice
+from homeserver.server.core import Core
+from homeserver.server.rooms import RoomParts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountParts:
+    """Accounts, their sessions and devices."""
+
+    passwords: Passwords
+    sessions: Sessions
+    accounts: Accounts
+    registration: Registration
+    last_seen: LastSeen
+
+
+def build_accounts(core: Core, rooms: RoomParts) -> AccountParts:
+    """Make what people sign in with."""
+    world, database, policy, now_ms = core.world, core.database, core.policy, core.world.now_ms
+    passwords = Passwords(world.settings.passwords, world.reactor, world.token_bytes)
+    rules = world.settings.registration
+    return AccountParts(
+        passwords=passwords,
+        sessions=Sessions(database, policy, core.mint, now_ms),
+        accounts=Accounts(database, policy, passwords, rooms.propagations, now_ms, core.limits.check),
+        registration=Registration(database, passwords, core.mint, rules, world.server_name, now_ms),
+        last_seen=LastSeen(database, world.reactor, now_ms),
+    )
+
+
+def build_clerk(core: Core, rooms: RoomParts, people: AccountParts) -> Clerk:
+    """Make the clerk that does the operator's commands on accounts."""
+    return Clerk(
+        server_name=core.world.server_name,
+        database=core.database,
+        registration=people.registration,
+        accounts=people.accounts,
+        propagations=rooms.propagations,
+        mint=core.mint,
+        now_ms=core.world.now_ms,
+    )
+
+
+def account_routes(core: Core, rooms: RoomParts, people: AccountParts, push_rules: data.Keeper) -> tuple[Route, ...]:
+    """The endpoints of accounts, sessions, devices and keys."""
+    database, policy, server_name = core.database, core.policy, core.world.server_name
+    now_ms = core.world.now_ms
+    interactive = Interactive(people.accounts, people.registration, core.mint, server_name, now_ms)
+    logins = Logins(database, policy, people.accounts, core.mint)
+    return (
+        *login.routes(logins, people.sessions, server_name),
+        *register.routes(people.registration, interactive, logins, server_name),
+        *account.routes(people.accounts, interactive),
+        *contacts.routes(),
+        *devices.routes(Devices(database), interactive),
+        *profile.routes(rooms.profiles),
+        *data.routes(ClientConfig(database), {"m.push_rules": push_rules}),
+        *keys.routes(Keys(database, policy), CrossSigning(database, policy), interactive),
+        *todevice.routes(ToDevice(database, policy, now_ms)),
+        *backup.routes(Backups(database)),
+        *dehydrated.routes(DehydratedDevices(database, now_ms)),
+        *openid.routes(OpenIDTokens(database, policy, core.mint, now_ms), server_name),
+        *moderation.routes(Moderation(database, server_name, now_ms)),
+        *networks.routes(),
+        *userdirectory.routes(UserDirectory(database, policy)),
+        *capabilities.routes(policy, default_version=core.world.settings.rooms.default_version),
+    )

@@ -1,0 +1,175 @@
+"""The server itself: its routes by resource, its doors, its start and its end."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IListeningPort
+
+from config.settings import Resource, Settings
+from homeserver import VERSION
+from homeserver.accounts.data import Filters
+from homeserver.api import metrics as metrics_page
+from homeserver.api.access import Instants, open_access_log
+from homeserver.api.client import (
+    events,
+    versions,
+)
+from homeserver.api.connection import EdgeFactory
+from homeserver.api.edge import Attendants, Edge
+from homeserver.api.listeners import Door, close_doors, open_doors
+from homeserver.api.metrics import Metrics, watch_turns
+from homeserver.api.route import Route
+from homeserver.control import Run, open_control
+from homeserver.schools.rounds import Rounds
+from homeserver.server.accounts import account_routes, build_accounts, build_clerk
+from homeserver.server.admin import admin_routes
+from homeserver.server.core import World, build_core
+from homeserver.server.media import media_routes
+from homeserver.server.rooms import build_rooms, room_routes
+from homeserver.server.schools import build_bureau, school_routes
+from homeserver.server.sync import build_sync, sync_routes
+from homeserver.storage.database import Change
+from homeserver.sync.events import build_events
+
+_log = logging.getLogger(__name__)
+
+PATIENCE_S: Final = 7.0
+"""How long a stop waits for what is being answered; a supervisor kills after ten."""
+PUT_AWAY_S: Final = 2.0
+"""How long a stop waits for the database after that."""
+
+
+class Server:
+    """A region's server: `start` it, and `stop` it within ten seconds."""
+
+    def __init__(self, world: World) -> None:
+        self.core = core = build_core(world)
+        self.rooms = build_rooms(core)
+        self.people = build_accounts(core, self.rooms)
+        self.told = build_sync(core, self.rooms.doors.rooms)
+        self.clerk = build_clerk(core, self.rooms, self.people)
+        self.bureau = build_bureau(core, self.rooms, self.people)
+        self.metrics = Metrics()
+        self._reactor = world.reactor
+        self._access = open_access_log(world.settings.log, world.reactor)
+        self._control: IListeningPort | None = None
+        self._rounds = Rounds(self.bureau.desk, world.reactor)
+        self.doors = self._build_doors(world.settings)
+        self.metrics.gauges.append(self._measure)
+        core.database.on_commit = self._tell
+        core.database.on_batch = lambda units, seconds: self.metrics.batches.add(units)
+
+    def _build_doors(self, settings: Settings) -> tuple[Door, ...]:
+        attendants = Attendants(
+            reactor=self._reactor,
+            instants=Instants(self.core.world.now_ms),
+            find_session=self.people.sessions.find,
+            note_seen=self.people.last_seen.note,
+            limits=self.core.limits,
+            metrics=self.metrics,
+            access=self._access,
+            spool_dir=settings.data_dir,
+        )
+        resources = self._gather_routes(settings)
+        doors = []
+        for listener in settings.listeners:
+            routes = [route for resource in listener.resources for route in resources.get(resource, ())]
+            edge = Edge(routes, attendants, behind_proxy=listener.behind_proxy)
+            doors.append(Door(listener=listener, factory=EdgeFactory(edge)))
+        return tuple(doors)
+
+    def _gather_routes(self, settings: Settings) -> dict[Resource, tuple[Route, ...]]:
+        core = self.core
+        return {
+            "client": (
+                *versions.routes(
+                    settings.public_base_url, settings.identity_server, versions.build_support(settings.support)
+                ),
+                *account_routes(core, self.rooms, self.people, self.told.counts.rules),
+                *sync_routes(core, self.told, Filters(core.database)),
+                *events.routes(build_events(self.told.sync, core.streams, core.database, self.rooms.doors)),
+                *room_routes(core, self.rooms),
+                *media_routes(core),
+            ),
+            "school": school_routes(self.bureau),
+            "admin": admin_routes(core, self.people),
+            "metrics": metrics_page.routes(self.metrics),
+        }
+
+    def _tell(self, position: int, changes: Sequence[Change]) -> None:
+        """Let those who remember things forget what a commit has changed, then wake who waits."""
+        self.people.sessions.heed(position, changes)
+        self.core.facts.heed(changes)
+        self.told.counts.heed(changes)
+        self.told.pushing.heed(position, changes)
+        self.core.streams.advance(position, changes)
+
+    def _measure(self) -> dict[str, float]:
+        """Sizes for the metrics."""
+        edges = [door.factory for door in self.doors]
+        return {
+            "stream_position": self.core.database.position,
+            "live_rooms": self.rooms.doors.rooms.live,
+            "known_sessions": self.people.sessions.known,
+            "open_connections": sum(len(factory.channels) for factory in edges),
+            "running_requests": sum(factory.edge.running for factory in edges),
+        }
+
+    async def prepare(self) -> None:
+        """Finish what an earlier run left unfinished, and put right what time has changed."""
+        if self.core.world.settings.policy == "school":
+            await self.bureau.desk.settle_all()
+        await self.rooms.propagations.resume()
+        await self.told.pushing.resume()
+
+    async def start(self, run: Run) -> None:
+        """Answer requests from now on; `run` does what the operator's commands ask for.
+
+        Raises: CannotListen.
+        """
+        open_doors(self.doors, self._reactor)
+        self.metrics.turns = watch_turns(self._reactor)
+        self._control = open_control(self.core.world.settings.data_dir, run, self._reactor)
+        self.people.last_seen.start()
+        if self.core.world.settings.policy == "school":
+            self._rounds.start()
+        await self.prepare()
+        places = ", ".join(place for door in self.doors for place in door.places())
+        _log.info("parta %s serves %s on %s", VERSION, self.core.world.server_name, places)
+
+    async def stop(self) -> None:
+        """Accept nobody any more, answer who waits, finish what is being done, write it all down."""
+        self._rounds.stop()
+        if self._control is not None:
+            self._control.stopListening()
+        if any(door.ports for door in self.doors):
+            _log.info("stopping")
+        await close_doors(self.doors, self._reactor, PATIENCE_S)
+        self.core.streams.close()
+        self.told.typing.close()
+        self.told.presences.close()
+        try:
+            await Deferred.fromCoroutine(self._put_away()).addTimeout(PUT_AWAY_S, self._reactor)
+        except TimeoutError:
+            _log.error("the database does not answer: what it has not committed is given up")
+        if self._access is not None:
+            self._access.flush()
+
+    async def _put_away(self) -> None:
+        """Write down what is only in memory, and let go of the database."""
+        await self.people.last_seen.stop()
+        await self.told.pushing.stop()
+        await self.core.outward.close()
+        await self.core.database.close()
+
+
+def build_server(
+    settings: Settings, reactor: Any, now_ms: Callable[[], int], token_bytes: Callable[[int], bytes]
+) -> Server:
+    """Make the server of a configuration.
+
+    Raises: CannotOpen; BadKeyFile.
+    """
+    return Server(World(settings=settings, reactor=reactor, now_ms=now_ms, token_bytes=token_bytes))
