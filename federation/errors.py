@@ -1,5 +1,8 @@
 """The declared ways in which the pure core says no."""
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class Refused(Exception):
     """A rule everybody agrees on forbids this.
@@ -77,3 +80,32 @@ class BadRequestAuth(RemoteFault):
 
     Spec: server-server-api#request-authentication
     """
+
+
+class PeerUnreachable(RemoteFault):
+    """Another server cannot be found or reached, does not answer in time, or is left alone for a while after that.
+
+    Spec: server-server-api#resolving-server-names
+    """
+
+
+class PeerRefused(RemoteFault):
+    """Another server answered a request of ours with an error; `body` is the object it sent, empty if it sent none."""
+
+    def __init__(self, status: int, errcode: str, why: str, body: Mapping[str, Any]) -> None:
+        super().__init__(status, errcode, why, body)
+        self.status = status
+        self.errcode = errcode
+        self.why = why
+        self.body = body
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.errcode}: {self.why}"
+
+
+class BadAnswer(RemoteFault):
+    """Another server's answer is no JSON object, too large, or not of the shape it must have."""
+
+
+class BadRegionList(ValueError):
+    """A list of regions is malformed, not signed by the federation's authority, older than ours, or expired."""

@@ -1,20 +1,84 @@
-"""The region's signing key: one line in a file that only the server's account may read.
+"""The region's signing keys: files in the data directory that only the server's account may read.
+
+``signing.key`` holds the key that signs, one line. ``signing.next`` is there after a new key was made and until the
+next start, which begins to sign with it; ``signing.old`` lists the public halves of those before it, a line each.
 
 Spec: server-server-api#retrieving-server-keys
 """
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from federation.errors import BadKey
-from federation.signatures import SigningKey, generate_signing_key, parse_signing_key
+from federation.ids import ServerName
+from federation.keys import OldKey, ServerKeys, build_server_keys, parse_server_keys
+from federation.signatures import SigningKey, generate_signing_key, parse_signing_key, parse_verify_key
 
 KEY_FILE = "signing.key"
+NEXT_FILE = "signing.next"
+OLD_FILE = "signing.old"
+VALID_MS: Final = 24 * 60 * 60 * 1000
+"""How long others may believe our keys before they ask again."""
+RENEWED_MS: Final = 60 * 60 * 1000
+"""How long one answer is given before it is made anew."""
 
 
 class BadKeyFile(Exception):
     """The key file cannot be used; the message is one line for the operator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnKeys:
+    """What this server signs with, and what it signed with before."""
+
+    current: SigningKey
+    old: dict[str, OldKey]
+
+
+class Published:
+    """Our keys as others see them: signed, and valid for a day from now on."""
+
+    def __init__(self, server: ServerName, keys: OwnKeys, now_ms: Callable[[], int]) -> None:
+        self._server = server
+        self._keys = keys
+        self._now_ms = now_ms
+        self._renew_ms = 0
+
+    def __call__(self) -> ServerKeys:
+        """What is published now; `raw` is the answer to those who ask for it."""
+        now_ms = self._now_ms()
+        if now_ms >= self._renew_ms:
+            keys = self._keys
+            until_ms = now_ms + VALID_MS
+            answer = build_server_keys(self._server, [keys.current], old_keys=keys.old, valid_until_ms=until_ms)
+            self._answer = parse_server_keys(answer, server=self._server, received_ms=now_ms)
+            self._renew_ms = now_ms + RENEWED_MS
+        return self._answer
+
+
+def load_own_keys(data_dir: Path, token_bytes: Callable[[int], bytes], now_ms: int) -> OwnKeys:
+    """The keys in the data directory; a new one that was prepared is signed with from now on.
+
+    Raises: BadKeyFile.
+    """
+    current = load_signing_key(data_dir, token_bytes)
+    old_file, next_file = data_dir / OLD_FILE, data_dir / NEXT_FILE
+    try:
+        old = _parse_old(old_file.read_text(encoding="ascii")) if old_file.exists() else {}
+        if next_file.exists():
+            coming = parse_signing_key(next_file.read_text(encoding="ascii"))
+            if coming.key_id != current.key_id:
+                old[current.key_id] = OldKey(key=current.verify_key, expired_ms=now_ms)
+                _write(old_file, _encode_old(old))
+            next_file.replace(data_dir / KEY_FILE)
+            current = coming
+        old.pop(current.key_id, None)
+        return OwnKeys(current=current, old=old)
+    except (OSError, ValueError) as fault:
+        raise BadKeyFile(f"{data_dir}: its signing keys cannot be used: {fault}") from None
 
 
 def load_signing_key(data_dir: Path, token_bytes: Callable[[int], bytes]) -> SigningKey:
@@ -27,18 +91,66 @@ def load_signing_key(data_dir: Path, token_bytes: Callable[[int], bytes]) -> Sig
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not file.exists():
-            _append_key(file, generate_signing_key(token_bytes(3).hex(), token_bytes(32)))
+            _write(file, _new_key(token_bytes).encode() + "\n")
         return parse_signing_key(file.read_text(encoding="ascii"))
     except (OSError, UnicodeDecodeError, BadKey) as fault:
         raise BadKeyFile(f"{file}: cannot be used as the signing key: {fault}") from None
 
 
-def _append_key(file: Path, key: SigningKey) -> None:
-    """Write the key so that it is there whole or not at all."""
-    draft = file.with_suffix(".new")
+def prepare_next_key(data_dir: Path, token_bytes: Callable[[int], bytes]) -> SigningKey:
+    """Make the key that will sign after the next start; the same one if it was made before.
+
+    Raises: BadKeyFile.
+    """
+    load_signing_key(data_dir, token_bytes)
+    file = data_dir / NEXT_FILE
+    try:
+        if not file.exists():
+            _write(file, _new_key(token_bytes).encode() + "\n")
+        return parse_signing_key(file.read_text(encoding="ascii"))
+    except (OSError, UnicodeDecodeError, BadKey) as fault:
+        raise BadKeyFile(f"{file}: cannot be used as the next signing key: {fault}") from None
+
+
+def find_next_key(data_dir: Path) -> SigningKey | None:
+    """The key that will sign after the next start.
+
+    Raises: BadKeyFile.
+    """
+    file = data_dir / NEXT_FILE
+    try:
+        return parse_signing_key(file.read_text(encoding="ascii")) if file.exists() else None
+    except (OSError, UnicodeDecodeError, BadKey) as fault:
+        raise BadKeyFile(f"{file}: cannot be used as the next signing key: {fault}") from None
+
+
+def _new_key(token_bytes: Callable[[int], bytes]) -> SigningKey:
+    return generate_signing_key(token_bytes(3).hex(), token_bytes(32))
+
+
+def _encode_old(old: dict[str, OldKey]) -> str:
+    return "".join(f"{key_id} {key.key.encode()} {key.expired_ms}\n" for key_id, key in old.items())
+
+
+def _parse_old(text: str) -> dict[str, OldKey]:
+    old = {}
+    for line in text.splitlines():
+        key_id, public, expired_ms = line.split()
+        old[key_id] = OldKey(key=parse_verify_key(public), expired_ms=int(expired_ms))
+    return old
+
+
+def _write(file: Path, text: str) -> None:
+    """Write the file so that it is there whole or not at all."""
+    draft = file.with_name(file.name + ".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as out:
-        out.write(key.encode() + "\n")
+        out.write(text)
         out.flush()
         os.fsync(descriptor)
-    draft.rename(file)
+    draft.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -4,11 +4,12 @@ The address that was judged is the address that is connected to, so a name that 
 Redirects are answers like any other: whoever wants to follow one makes another request, which is judged again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from OpenSSL import SSL
 from twisted.internet._sslverify import IOpenSSLTrustRoot  # public nowhere else, and there is no other way to add a CA
@@ -22,6 +23,8 @@ from twisted.internet.interfaces import (
     IHostnameResolver,
     IHostResolution,
     IOpenSSLClientConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
     IReactorPluggableNameResolver,
     IResolutionReceiver,
     IStreamClientEndpoint,
@@ -42,7 +45,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from federation.discovery import Places
 from federation.errors import RemoteFault
+
+T = TypeVar("T")
 
 CONNECT_S: Final = 10.0
 CONNECTIONS_PER_HOST: Final = 4
@@ -59,7 +65,10 @@ class TooMuch(RemoteFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A request on its way out; `most_bytes` bounds the answer's body, `within_s` the whole."""
+    """A request on its way out; `most_bytes` bounds the answer's body, `within_s` the whole.
+
+    With `to`, it goes there by TLS, whatever the host in `url` is.
+    """
 
     method: str
     url: str
@@ -67,6 +76,7 @@ class Outgoing:
     body: bytes | None = None
     most_bytes: int = 1 << 20
     within_s: float = 30.0
+    to: Places | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,11 +214,44 @@ class _Endpoints:
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802 - Twisted's name
         endpoint = HostnameEndpoint(self._reactor, uri.host, uri.port, timeout=CONNECT_S)
-        if uri.scheme != b"https":
-            return endpoint
-        host = uri.host.decode("ascii")
+        return endpoint if uri.scheme != b"https" else self._secure(uri.host.decode("ascii"), endpoint)
+
+    def endpoint_for_places(self, places: Places) -> IStreamClientEndpoint:
+        """Connects to the first of the places where somebody answers, with the certificate that must be shown there."""
+        ends = [HostnameEndpoint(self._reactor, host.encode("ascii"), port, CONNECT_S) for host, port in places.places]
+        return self._secure(places.certified, _InTurn(ends))
+
+    def _secure(self, host: str, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
         creator = optionsForClientTLS(host, trustRoot=self._trust) if self._verify else _Unverified(host)
         return wrapClientTLS(creator, endpoint)
+
+
+@implementer(IStreamClientEndpoint)
+class _InTurn:
+    """Tries one endpoint after the other."""
+
+    def __init__(self, endpoints: Sequence[IStreamClientEndpoint]) -> None:
+        self._endpoints = endpoints
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - Twisted's name
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        for endpoint in self._endpoints[:-1]:
+            with suppress(ConnectError, DNSLookupError):
+                return await endpoint.connect(factory)
+        return await self._endpoints[-1].connect(factory)
+
+
+@implementer(IAgentEndpointFactory)
+class _Fixed:
+    """The one endpoint of a request."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802 - Twisted's name
+        return self._endpoint
 
 
 @implementer(IBodyProducer)
@@ -263,6 +306,113 @@ class _Listener(Protocol):
 _FAULTS: Final = (ConnectError, DNSLookupError, ResponseFailed, RequestTransmissionFailed, SSL.Error, ValueError)
 
 
+class Download:
+    """An answer whose body is read piece by piece, no faster than it is wanted; `close` it if not read to the end.
+
+    Header names are in lower case, of a header sent twice the first counts.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str], pieces: "_Pieces") -> None:
+        self.status = status
+        self.headers = headers
+        self._pieces = pieces
+
+    async def read(self) -> bytes:
+        """The next piece of the body, empty after the last.
+
+        Raises:
+            Unreachable: It broke off, or nothing came for a while.
+            TooMuch: It is longer than is listened to.
+        """
+        return await self._pieces.next()
+
+    async def read_all(self) -> bytes:
+        """All that was not read yet.
+
+        Raises: as `read`.
+        """
+        body = bytearray()
+        while piece := await self.read():
+            body += piece
+        return bytes(body)
+
+    def close(self) -> None:
+        """Listen no further."""
+        self._pieces.hang_up()
+
+
+class _Pieces(Protocol):
+    """Holds back a body until it is asked for: at most one piece waits while nobody reads."""
+
+    def __init__(self, reactor: Any, most_bytes: int, patience_s: float) -> None:
+        self._reactor = reactor
+        self._left = most_bytes
+        self._patience_s = patience_s
+        self._waiting = bytearray()
+        self._reader: Deferred[None] | None = None
+        self._ended: Exception | bool = False
+        self._timer: Any = None
+
+    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+        self._flow("pauseProducing")
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        self._left -= len(data)
+        if self._left < 0:
+            self._end(TooMuch("more than is listened to"))
+            self.hang_up()
+            return
+        self._waiting += data
+        self._flow("pauseProducing")
+        self._wake()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - Twisted's name
+        whole = reason.check(ResponseDone, PotentialDataLoss) is not None
+        self._end(True if whole else Unreachable(f"the answer broke off: {reason.getErrorMessage()}"))
+
+    async def next(self) -> bytes:
+        """What has come, or comes next."""
+        if not self._waiting and self._ended is False:
+            self._reader = Deferred()
+            self._timer = self._reactor.callLater(self._patience_s, self._give_up)
+            self._flow("resumeProducing")
+            await self._reader
+        if isinstance(self._ended, Exception):
+            raise self._ended
+        piece, self._waiting = bytes(self._waiting), bytearray()
+        return piece
+
+    def hang_up(self) -> None:
+        """Let go of the connection."""
+        self._end(Unreachable("no longer listened to"))
+        transport: Any = self.transport
+        if transport is not None:
+            (getattr(transport, "abortConnection", None) or transport.loseConnection)()
+
+    def _give_up(self) -> None:
+        self._end(Unreachable(f"nothing more came within {self._patience_s} s"))
+        self.hang_up()
+
+    def _end(self, how: Exception | bool) -> None:
+        if self._ended is False:
+            self._ended = how
+        self._wake()
+
+    def _wake(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.callback(None)
+
+    def _flow(self, what: str) -> None:
+        """Pause or resume what comes; a body that is there whole has nothing to pause."""
+        transport: Any = self.transport
+        if transport is not None and self._ended is False:
+            getattr(transport, what)()
+
+
 class Outward:
     """Makes requests to elsewhere, over connections that are kept for the next one."""
 
@@ -272,7 +422,8 @@ class Outward:
         self._pool.maxPersistentPerHost = CONNECTIONS_PER_HOST
         self._pool.cachedConnectionTimeout = IDLE_S
         self._pool.retryAutomatically = False
-        self._agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, rules), pool=self._pool)
+        self._endpoints = _Endpoints(reactor, rules)
+        self._agent = self._agent_over(self._endpoints)
 
     async def ask(self, request: Outgoing) -> Incoming:
         """Make a request and hear the whole answer.
@@ -281,37 +432,60 @@ class Outward:
             Unreachable: It could not be made, was not answered in time, or went to an address that is denied.
             TooMuch: The answer is longer than is listened to.
         """
-        headers = Headers({name: [value] for name, value in request.headers.items()})
-        body = None if request.body is None else _Bytes(request.body)
-        asked = Deferred.fromCoroutine(self._ask(request, headers, body))
+        return await self._within(request, self._ask(request))
+
+    async def open(self, request: Outgoing) -> Download:
+        """Make a request and hear the head of the answer; its body comes when it is read.
+
+        `within_s` bounds the time to the head, and then each silence.
+
+        Raises:
+            Unreachable: as `ask`.
+        """
+        response = await self._within(request, self._begin(request))
+        pieces = _Pieces(self._reactor, request.most_bytes, request.within_s)
+        response.deliverBody(pieces)
+        return Download(response.code, _headers_of(response), pieces)
+
+    async def _within(self, request: Outgoing, asking: Coroutine[Any, Any, T]) -> T:
+        asked = Deferred.fromCoroutine(asking)
         try:
             return await asked.addTimeout(request.within_s, self._reactor)
         except (TooLate, CancelledError):
             raise Unreachable(f"no answer within {request.within_s} s") from None
 
-    async def _ask(self, request: Outgoing, headers: Headers, body: IBodyProducer | None) -> Incoming:
-        try:
-            url, method = request.url.encode("ascii"), request.method.encode("ascii")
-            response: IResponse = await self._agent.request(method, url, headers, body)
-        except (
-            ConnectError,
-            DNSLookupError,
-            ResponseFailed,
-            RequestTransmissionFailed,
-            SSL.Error,
-            ValueError,
-        ) as fault:
-            raise Unreachable(f"{type(fault).__name__}: {fault}") from fault
+    async def _ask(self, request: Outgoing) -> Incoming:
+        response = await self._begin(request)
         listener = _Listener(request.most_bytes)
         response.deliverBody(listener)
-        named = {name.decode("latin-1").lower(): values[0] for name, values in response.headers.getAllRawHeaders()}
-        return Incoming(
-            status=response.code,
-            headers={name: value.decode("latin-1") for name, value in named.items()},
-            body=await listener.heard,
-        )
+        return Incoming(status=response.code, headers=_headers_of(response), body=await listener.heard)
+
+    async def _begin(self, request: Outgoing) -> IResponse:
+        """The head of the answer."""
+        headers = Headers({name: [value] for name, value in request.headers.items()})
+        body = None if request.body is None else _Bytes(request.body)
+        try:
+            url, method = request.url.encode("ascii"), request.method.encode("ascii")
+            return await self._agent_for(request.to).request(method, url, headers, body)
+        except _FAULTS as fault:
+            raise Unreachable(f"{type(fault).__name__}: {fault}") from fault
+
+    def _agent_for(self, places: Places | None) -> Agent:
+        """The agent that connects there; its connections are kept with all others."""
+        if places is None:
+            return self._agent
+        return self._agent_over(_Fixed(self._endpoints.endpoint_for_places(places)))
+
+    def _agent_over(self, endpoints: IAgentEndpointFactory) -> Agent:
+        agent: Agent = Agent.usingEndpointFactory(self._reactor, endpoints, pool=self._pool)
+        return agent
 
     def close(self) -> Deferred[None]:
         """Let go of the connections that are kept."""
         closed: Deferred[None] = self._pool.closeCachedConnections()
         return closed
+
+
+def _headers_of(response: IResponse) -> dict[str, str]:
+    named = {name.decode("latin-1").lower(): values[0] for name, values in response.headers.getAllRawHeaders()}
+    return {name: value.decode("latin-1") for name, value in named.items()}
