@@ -23,6 +23,7 @@ from homeserver.storage.changes import UserDataChanged
 from homeserver.storage.data import blocks_invitations
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.members import set_forgotten
+from homeserver.storage.purge import find_blocker
 
 IN_ROOM: Final = ("join", "invite", "knock")
 _OUTSIDE: Final = (None, "leave")
@@ -53,6 +54,13 @@ class GuestsForbidden(Refused):
 
     def __init__(self) -> None:
         super().__init__("guest_access", "Guests may not be in this room")
+
+
+class RoomBlocked(Refused):
+    """Nobody here may come into the room: the operator has blocked it."""
+
+    def __init__(self) -> None:
+        super().__init__("blocked", "This room has been blocked on this server")
 
 
 class InvitesBlocked(Refused):
@@ -206,6 +214,8 @@ class Memberships:
             return before.event_id
         draft = Draft(type="m.room.member", sender=wanted.by, content=content, state_key=wanted.person)
         comes = wanted.membership == "join" and was != "join"
+        if comes and await self._db.read(find_blocker, room.room_id) is not None:
+            raise RoomBlocked
         try:
             ((held,),) = await self._rooms.commit([(room, [draft])], carrying(wanted.person, room) if comes else ())
             return held.event_id

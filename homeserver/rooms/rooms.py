@@ -69,6 +69,7 @@ class Rooms:
         self._dropped: dict[RoomID, Room] = {}
         self._loading: dict[RoomID, list[Deferred[Room | None]]] = {}
         self._doubtful: set[RoomID] = set()
+        self._closed: set[RoomID] = set()
         self._last_created_ms = 0
 
     @property
@@ -80,9 +81,29 @@ class Rooms:
         """The live room of that ID, if it is in memory."""
         return self._live.get(RoomID(room_id))
 
+    async def renew(self, room_id: RoomID) -> None:
+        """Load the room anew when it is next asked for: something of its past was changed in the tables."""
+        room = self._live.get(room_id)
+        while room is not None and room.live:
+            if room.is_settled:
+                room.live = False
+                self._forget(room)
+            await room.settled()
+
+    async def close(self, room_id: RoomID) -> None:
+        """From now on there is no such room, as far as anybody asks here; what was added to it is committed first."""
+        self._closed.add(room_id)
+        await self.renew(room_id)
+
+    def reopen(self, room_id: RoomID) -> None:
+        """The tables say again whether there is such a room."""
+        self._closed.discard(room_id)
+
     async def load(self, room_id: str) -> Room | None:
         """The live room of that ID, None if this server knows no such room; anything may be asked."""
         room = self._live.get(RoomID(room_id))
+        if room_id in self._closed:
+            return None
         if room is None:
             return await self._load(RoomID(room_id))
         self._live.move_to_end(room.room_id)
@@ -269,8 +290,9 @@ class Rooms:
         if room_id in self._doubtful:
             return await self._revive_doubtful(room_id)
         room = await self._db.read(_read_room, room_id)
-        if room is not None:
-            self._keep(room)
+        if room is None or room_id in self._closed:
+            return None
+        self._keep(room)
         return room
 
     async def _revive_doubtful(self, room_id: RoomID) -> Room | None:

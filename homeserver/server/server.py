@@ -26,6 +26,7 @@ from homeserver.schools.rounds import Rounds
 from homeserver.server.accounts import account_routes, build_accounts, build_clerk
 from homeserver.server.admin import admin_routes
 from homeserver.server.core import World, build_core
+from homeserver.server.erasure import build_purges, build_sweeper
 from homeserver.server.media import media_routes
 from homeserver.server.rooms import build_rooms, room_routes
 from homeserver.server.schools import build_bureau, school_routes
@@ -49,6 +50,7 @@ class Server:
         self.rooms = build_rooms(core)
         self.people = build_accounts(core, self.rooms)
         self.told = build_sync(core, self.rooms.doors.rooms)
+        self.purges = build_purges(core, self.rooms, build_sweeper(core))
         self.clerk = build_clerk(core, self.rooms, self.people)
         self.bureau = build_bureau(core, self.rooms, self.people)
         self.metrics = Metrics()
@@ -123,6 +125,7 @@ class Server:
             await self.bureau.desk.settle_all()
         await self.rooms.propagations.resume()
         await self.told.pushing.resume()
+        await self.purges.resume()
 
     async def start(self, run: Run) -> None:
         """Answer requests from now on; `run` does what the operator's commands ask for.

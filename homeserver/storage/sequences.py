@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 SEQUENCES: Mapping[str, tuple[str, str]] = {
-    "rooms": ("rooms", "nid"),
+    "rooms": ("room_nids", "nid"),
     "events": ("events", "nid"),
     "groups": ("state_groups", "nid"),
 }
-"""Name of a sequence to the table and indexed column that hold its ids."""
+"""Name of a sequence to the table and column that hold its ids."""

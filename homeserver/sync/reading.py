@@ -134,14 +134,15 @@ def _read_company(txn: Txn, plan: Plan, found: Found) -> None:
     """Read with whom the person shares an encrypted room by now, and with whom perhaps no more."""
     rooms = load_rooms(txn, [*plan.company, *plan.moves])
     since, upto = plan.company_since, plan.upto
-    for room_nid in load_stirred(txn, [rooms[room_id].nid for room_id in plan.company], since, upto):
+    known = [rooms[room_id].nid for room_id in plan.company if room_id in rooms]
+    for room_nid in load_stirred(txn, known, since, upto):
         company = load_company(txn, room_nid, plan.user_id, since, upto)
         found.met |= company.met
         found.lost |= company.lost
     for room_id, (was_in, is_in) in plan.moves.items():
-        if was_in:
+        if was_in and room_id in rooms:
             found.lost |= load_company_at(txn, rooms[room_id].nid, since)
-        if is_in:
+        if is_in and room_id in rooms:
             found.met |= load_company_at(txn, rooms[room_id].nid, upto)
 
 
@@ -211,11 +212,16 @@ def _read_views(txn: Txn, plan: Plan, left: Iterable[tuple[Ask, Sequence[Stay]]]
     left = list(left)
     rooms = load_rooms(txn, [*(ask.room_id for ask in plan.asks), *(ask.room_id for ask, _ in left)])
     for ask in plan.asks:
+        if ask.room_id not in rooms:
+            continue  # it was purged meanwhile
         view = found.views[ask.room_id] = view_stored(txn, rooms[ask.room_id], ask)
         _bundle(txn, rooms[ask.room_id], ask, view)
         _encode_ahead(view)
     for ask, stays in left:
         if ask.filter.has_room(ask.room_id):
+            if ask.room_id not in rooms:
+                found.left[ask.room_id] = View(limited=True, end=stays[-1].stream)
+                continue
             view = found.left[ask.room_id] = view_left(txn, rooms[ask.room_id], ask, stays)
             _bundle(txn, rooms[ask.room_id], ask, view)
             _encode_ahead(view)
@@ -242,7 +248,9 @@ def _read_outside(txn: Txn, plan: Plan, outside: Iterable[Stay], found: Found) -
     stays = list(outside)
     rooms = load_rooms(txn, [stay.room_id for stay in stays])
     for stay in stays:
-        room = rooms[stay.room_id]
+        room = rooms.get(stay.room_id)
+        if room is None:
+            continue  # it was purged meanwhile
         member = load_events(txn, room, [stay.event_nid])[stay.event_nid]
         state = load_state_at(txn, room, stay.stream, members={member.event.sender})
         found.outside[stay.room_id] = (stay.membership, member.event.sender, strip_state(state, member))

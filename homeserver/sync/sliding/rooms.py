@@ -136,8 +136,10 @@ def read_showings(txn: Txn, wishes: Sequence[Wish]) -> dict[RoomID, Showing]:
     records = load_rooms(txn, [wish.room_id for wish in wishes])
     found = {}
     for wish in wishes:
-        record = records[wish.room_id]
-        if wish.membership == "join":
+        record = records.get(wish.room_id)
+        if record is None:  # it was purged meanwhile
+            showing = Showing(view=View(limited=True), state=State({}), changed=None if wish.since is None else set())
+        elif wish.membership == "join":
             showing = _read_joined(txn, record, wish)
         elif wish.membership in ("invite", "knock"):
             showing = _read_outside(txn, record, wish)
