@@ -9,6 +9,7 @@ from homeserver.rooms.rooms import Rooms
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.events import RoomEvent
 from homeserver.storage.members import find_membership
+from homeserver.storage.rooms import is_joined
 from homeserver.storage.state import load_key_events
 
 _LEFT = ("leave", "ban")
@@ -51,8 +52,13 @@ class Views:
     async def open_joined(self, user_id: UserID, room_id: str) -> Room:
         """A room for somebody who is joined.
 
-        Raises: Hidden for everybody else, and for a room that does not exist.
+        Raises: Hidden for everybody else, and for a room that does not exist: after the same work, so that the time
+            tells nothing either, whether the room is in memory or not.
         """
+        live = self._rooms.find(room_id)
+        is_known = live is not None and user_id in live.joined_members
+        if not is_known and not await self._db.read(is_joined, user_id, room_id):
+            raise Hidden
         room = await self._rooms.load(room_id)
         if room is None or user_id not in room.joined_members:
             raise Hidden

@@ -41,6 +41,13 @@ def load_rooms(txn: Txn, room_ids: Iterable[RoomID]) -> dict[RoomID, RoomRecord]
     return {room.room_id: room for room in rooms}
 
 
+def is_joined(txn: Txn, user_id: UserID, room_id: str) -> bool:
+    """Whether somebody is joined to a room; no more is read of one that is there than of none."""
+    joined = "SELECT 1 FROM memberships JOIN rooms ON rooms.nid = memberships.room_nid"
+    wanted = "WHERE rooms.room_id = ? AND memberships.user_id = ? AND memberships.membership = 'join'"
+    return txn.one(f"{joined} {wanted}", (room_id, user_id)) is not None
+
+
 def _read(row: Row) -> RoomRecord:
     nid, room_id, version, creator, kind = row
     return RoomRecord(nid=nid, room_id=room_id, version=ROOM_VERSIONS[version], creator=creator, kind=kind)
