@@ -5,7 +5,6 @@
 Variables without a double underscore that name no key are none of ours.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,17 +13,15 @@ import msgspec
 import yaml
 from msgspec.structs import replace
 
+from config.faults import ConfigError, name_key
+from config.registrations import load_registrations
 from config.settings import TLS, Listener, Settings, SQLite
 
+__all__ = ["ConfigError", "load_settings", "parse_settings"]
+
 _PREFIX = "PARTA_"
-_AT = re.compile(r"^(?P<why>.*?)(?: - at (?:`key` in )?`(?P<path>[^`]*)`)?$", re.DOTALL)
-_FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `(?P<name>.*)`$")
 
 P = TypeVar("P", Path, Path | None)
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the message is one line and names the key."""
 
 
 def load_settings(file: Path, environment: Mapping[str, str]) -> Settings:
@@ -37,7 +34,12 @@ def load_settings(file: Path, environment: Mapping[str, str]) -> Settings:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as fault:
         raise ConfigError(f"{file}: cannot be read: {fault}") from None
-    return parse_settings(text, environment, folder=file.absolute().parent, name=str(file))
+    settings = parse_settings(text, environment, folder=file.absolute().parent, name=str(file))
+    try:
+        load_registrations(settings.application_services)
+    except ConfigError as fault:
+        raise ConfigError(f"{file}: {fault}") from None
+    return settings
 
 
 def parse_settings(text: str, environment: Mapping[str, str], *, folder: Path, name: str = "configuration") -> Settings:
@@ -52,10 +54,11 @@ def parse_settings(text: str, environment: Mapping[str, str], *, folder: Path, n
     if not isinstance(tree, dict):
         raise ConfigError(f"{name}: must be a mapping of keys to values")
     _override(tree, environment)
+    _unfold_services(tree)
     try:
         settings = msgspec.convert(tree, Settings, dec_hook=_decode_path)
     except msgspec.ValidationError as fault:
-        raise ConfigError(f"{name}: {_name_key(str(fault))}") from None
+        raise ConfigError(f"{name}: {name_key(str(fault))}") from None
     _check_together(settings, name)
     return _anchor(settings, folder)
 
@@ -83,23 +86,19 @@ def _override(tree: dict[Any, Any], environment: Mapping[str, str]) -> None:
         branch[keys[-1]] = _parse_yaml(text, variable)
 
 
+def _unfold_services(tree: dict[Any, Any]) -> None:
+    """An application service with no more said of it than its file may be that file's name."""
+    services = tree.get("application_services")
+    if isinstance(services, list):
+        tree["application_services"] = [
+            {"registration": service} if isinstance(service, str) else service for service in services
+        ]
+
+
 def _decode_path(kind: type, value: object) -> Path:
     if not isinstance(value, str) or not value:
         raise ValueError(f"Expected a {kind.__name__.lower()}")
     return Path(value)
-
-
-def _name_key(fault: str) -> str:
-    """The fault as one line that starts with the key's path."""
-    found = _AT.match(fault)
-    assert found is not None
-    path = (found["path"] or "").removeprefix("$").lstrip(".")
-    why = found["why"]
-    field = _FIELD.match(why)
-    if field:
-        path = f"{path}.{field['name']}" if path else field["name"]
-        why = "unknown key" if "unknown" in why else "missing"
-    return f"{path}: {why}" if path else why
 
 
 def _check_together(settings: Settings, name: str) -> None:
@@ -110,12 +109,23 @@ def _check_together(settings: Settings, name: str) -> None:
             raise ConfigError(f"{name}: registration.mode: open registration needs policy: open")
         if registration.guests:
             raise ConfigError(f"{name}: registration.guests: guests need policy: open")
+    _check_calls(settings, name)
     for number, contact in enumerate(settings.support.contacts):
         if contact.matrix_id is None and contact.email_address is None:
             raise ConfigError(f"{name}: support.contacts[{number}]: matrix_id or email_address is missing")
     for number, listener in enumerate(settings.listeners):
         if len(set(listener.resources)) < len(listener.resources):
             raise ConfigError(f"{name}: listeners[{number}].resources: one is named twice")
+
+
+def _check_calls(settings: Settings, name: str) -> None:
+    """Refuse servers that carry calls to which nobody could be given access."""
+    turn = settings.turn
+    if turn.uris and (turn.shared_secret is None) == (turn.username is None or turn.password is None):
+        raise ConfigError(f"{name}: turn: give either shared_secret, or username and password")
+    for number, transport in enumerate(settings.rtc_transports):
+        if not isinstance(transport.get("type"), str):
+            raise ConfigError(f"{name}: rtc_transports[{number}].type: missing")
 
 
 def _anchor(settings: Settings, folder: Path) -> Settings:
@@ -130,7 +140,9 @@ def _anchor(settings: Settings, folder: Path) -> Settings:
         database=replace(database, path=data_dir / database.path) if isinstance(database, SQLite) else database,
         federation=replace(settings.federation, list=replace(regions, file=regions.file and folder / regions.file)),
         network=replace(network, trusted_ca=network.trusted_ca and folder / network.trusted_ca),
-        application_services=tuple(folder / file for file in settings.application_services),
+        application_services=tuple(
+            replace(service, registration=folder / service.registration) for service in settings.application_services
+        ),
         media=replace(settings.media, path=data_dir / settings.media.path),
     )
 

@@ -137,6 +137,16 @@ class Log(Record, frozen=True, kw_only=True):
     format: Literal["text", "json"] = "text"
 
 
+class ApplicationService(Record, frozen=True, kw_only=True):
+    """The registration file of an application service, and the rooms it is limited to: their IDs.
+
+    Without `rooms` it is limited to none under ``policy: open``, and let into none at all under ``policy: school``.
+    """
+
+    registration: Path
+    rooms: tuple[Annotated[str, Meta(pattern="^!.+")], ...] | None = None
+
+
 class Settings(Record, frozen=True, kw_only=True):
     """The whole configuration of one region."""
 
@@ -152,7 +162,7 @@ class Settings(Record, frozen=True, kw_only=True):
     rooms: Rooms = Rooms()
     limits: Limits = Limits()
     passwords: Passwords = Passwords()
-    application_services: tuple[Path, ...] = ()
+    application_services: tuple[ApplicationService, ...] = ()
     identity_server: BaseURL | None = None
     media: Media = Media()
     presence: bool = True

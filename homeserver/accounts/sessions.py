@@ -15,6 +15,8 @@ from homeserver.storage.accounts import Kind
 from homeserver.storage.changes import SessionsEnded
 from homeserver.storage.database import Change, Database, Txn
 
+NO_DEVICE: Final = DeviceID("")
+"""In place of a device, where an application service acts for somebody without one."""
 KNOWN_SESSIONS: Final = 50_000
 """How many sessions are kept in memory; the one looked up the longest ago goes first."""
 
@@ -44,7 +46,8 @@ class Session:
     """A person on a device, as an access token shows it.
 
     With `soft_logout` the token has expired: it opens nothing, but the device is still there. A `locked` account may
-    only log out; a `suspended` one may read but not act.
+    only log out; a `suspended` one may read but not act. An application service with its own token acts as `service_id`,
+    perhaps on `NO_DEVICE`; no rate limit holds for who is `unlimited`.
     """
 
     user_id: UserID
@@ -56,6 +59,8 @@ class Session:
     suspended: bool = False
     soft_logout: bool = False
     expires_ms: int | None = None
+    service_id: str | None = None
+    unlimited: bool = False
 
 
 class Sessions:

@@ -38,13 +38,14 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewAccount:
-    """What an account begins with."""
+    """What an account begins with; `service_id` is the application service it belongs to."""
 
     user_id: UserID
     created_ms: int
     kind: Kind = "user"
     password_hash: str | None = None
     admin: bool = False
+    service_id: str | None = None
 
 
 def find_account(txn: Txn, user_id: UserID) -> Account | None:
@@ -74,10 +75,11 @@ def load_guests(txn: Txn, user_ids: Iterable[UserID]) -> list[UserID]:
 def append_account(txn: Txn, new: NewAccount) -> bool:
     """Add an account; False, and nothing is added, when the user ID is or ever was taken."""
     sql = (
-        "INSERT INTO users (user_id, kind, password_hash, admin, created_ms) VALUES (?, ?, ?, ?, ?)"
+        "INSERT INTO users (user_id, kind, password_hash, admin, appservice_id, created_ms) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (user_id) DO NOTHING"
     )
-    if txn.run(sql, (new.user_id, new.kind, new.password_hash, int(new.admin), new.created_ms)) != 1:
+    row = (new.user_id, new.kind, new.password_hash, int(new.admin), new.service_id, new.created_ms)
+    if txn.run(sql, row) != 1:
         return False
     renew_words(txn, new.user_id)
     return True

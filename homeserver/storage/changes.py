@@ -33,6 +33,14 @@ UserPart: TypeAlias = Literal[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AliasesChanged:
+    """A room has other aliases than before."""
+
+    position: int
+    room_nid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserDataChanged:
     """Something of one person's own changed; `room_id` when it belongs to a room.
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from federation.ids import RoomAlias, RoomID, UserID
+from homeserver.storage.changes import AliasesChanged
 from homeserver.storage.database import Insert, Txn
 
 _PUBLISHED: Final = Insert(
@@ -49,17 +50,28 @@ def append_alias(txn: Txn, alias: RoomAlias, room_nid: int, creator: UserID, now
         "INSERT INTO aliases (alias, room_nid, creator, created_ms) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (alias, room_nid, creator, now_ms),
     )
+    if touched == 1:
+        _tell(txn, room_nid)
     return touched == 1
 
 
 def remove_alias(txn: Txn, alias: RoomAlias) -> bool:
     """Take an alias away; False when there is none."""
-    return txn.run("DELETE FROM aliases WHERE alias = ?", (alias,)) == 1
+    row = txn.one("DELETE FROM aliases WHERE alias = ? RETURNING room_nid", (alias,))
+    if row is not None:
+        _tell(txn, int(row[0]))
+    return row is not None
 
 
 def move_aliases(txn: Txn, from_nid: int, to_nid: int) -> None:
     """Let all aliases of a room lead to another."""
-    txn.run("UPDATE aliases SET room_nid = ? WHERE room_nid = ?", (to_nid, from_nid))
+    if txn.run("UPDATE aliases SET room_nid = ? WHERE room_nid = ?", (to_nid, from_nid)):
+        _tell(txn, from_nid)
+        _tell(txn, to_nid)
+
+
+def _tell(txn: Txn, room_nid: int) -> None:
+    txn.tell(AliasesChanged(position=txn.position(), room_nid=room_nid))
 
 
 def find_alias(txn: Txn, alias: str) -> Alias | None:

@@ -240,6 +240,12 @@ def load_events(txn: Txn, room: RoomRecord, nids: Iterable[int]) -> dict[int, Ro
     return {row[0]: RoomEvent.of_row(room, row) for row in rows}
 
 
+def load_whole(txn: Txn, room: RoomRecord, nids: Iterable[int]) -> dict[int, RoomEvent]:
+    """The events of those ids, by id, with what they replaced."""
+    rows = txn.all_in(f"{_WHOLE} WHERE e.nid {{in}}", nids)
+    return {row[0]: RoomEvent.of_row(room, row) for row in rows}
+
+
 def load_contents(txn: Txn, nids: Iterable[int]) -> dict[int, Mapping[str, object]]:
     """The contents of events, by id."""
     rows = txn.all_in("SELECT nid, json FROM events WHERE nid {in}", nids)

@@ -8,7 +8,7 @@ import yaml
 
 import config
 from config.load import ConfigError, load_settings, parse_settings
-from config.settings import PostgreSQL, Settings, SQLite
+from config.settings import ApplicationService, PostgreSQL, Settings, SQLite
 
 ROOT = Path(config.__file__).resolve().parent.parent
 SAMPLE = ROOT / "config" / "sample.yaml"
@@ -77,7 +77,7 @@ def test_paths_are_relative_to_the_file_or_to_the_data_directory() -> None:
     assert settings.listeners[1].tls is None
     assert settings.federation.list.file == FOLDER / "regions.json"
     assert settings.network.trusted_ca == FOLDER / "ca.pem"
-    assert settings.application_services == (FOLDER / "bridge.yaml",)
+    assert settings.application_services == (ApplicationService(registration=FOLDER / "bridge.yaml"),)
     assert settings.media.path == FOLDER / "state" / "files"
 
 
