@@ -70,10 +70,16 @@ class RegionList(Record, frozen=True, kw_only=True):
 
 
 class Federation(Record, frozen=True, kw_only=True):
-    """With whom this region talks: the regions of the list, everybody, or nobody."""
+    """With whom this region talks: the regions of the list, everybody, or nobody.
+
+    `delegate` is where this server is for others, when that is not where its name says; announced in
+    /.well-known/matrix/server. `notaries` are asked for the keys of servers that do not answer.
+    """
 
     mode: Literal["list", "open", "none"] = "list"
     list: RegionList = RegionList()
+    delegate: ServerNameText | None = None
+    notaries: tuple[ServerNameText, ...] = ()
 
 
 class Network(Record, frozen=True, kw_only=True):

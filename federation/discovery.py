@@ -90,7 +90,7 @@ def parse_delegation(body: bytes) -> ServerName:
     """The server name in the body of ``/.well-known/matrix/server``.
 
     Raises: BadAnswer.
-    Spec: server-server-api#getwell-knownmatrixserver
+    Spec: server-server-api#resolving-server-names
     """
     try:
         answer = canonical.decode(body)

@@ -9,11 +9,12 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
 
 from config.settings import Federation
 from federation import canonical
@@ -68,8 +69,9 @@ class Regions:
         self._anchor = canonical.encode(ground.settings.list.authority_keys)
         self._configured = parse_authority_keys(ground.settings.list.authority_keys)
         self.known: RegionList | None = None
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
+        self._loop = LoopingCall(self._look)
         self._loop.clock = ground.reactor
+        self._looking: Deferred[None] | None = None
 
     def check(self, server: ServerName) -> None:
         """Check that this server has to do with that one; it always has with itself.
@@ -101,34 +103,35 @@ class Regions:
         return None if region is None else region.keys
 
     async def begin(self) -> None:
-        """Remember the list that was accepted before, look for a newer one, and go on looking."""
+        """Remember the list that was accepted before, look into the file for a newer one, and go on looking."""
         if self.mode != "list":
             return
         await self._remember()
-        await self.refresh()
+        await self._try_file()
+        self._warn()
         if not self._loop.running:
-            self._loop.start(EVERY_S, now=False).addErrback(_log_end)
+            self._loop.start(EVERY_S, now=self._ground.settings.list.url is not None).addErrback(_log_end)
 
     def stop(self) -> None:
         """Look for no newer list any more."""
         if self._loop.running:
             self._loop.stop()
+        if self._looking is not None:
+            self._looking.cancel()
 
     async def refresh(self) -> None:
         """Look for a newer list in its file and at its URL; what cannot be accepted is told to the log."""
         if self.mode != "list":
             return
-        places = self._ground.settings.list
-        if places.file is not None:
-            await self._try(str(places.file), _read(places.file))
-        if places.url is not None:
+        await self._try_file()
+        url = self._ground.settings.list.url
+        if url is not None:
             try:
-                answer = await self._ground.outward.ask(
-                    Outgoing(method="GET", url=places.url, headers={}, most_bytes=MOST_BYTES)
-                )
-                await self._try(places.url, answer.body if answer.status == 200 else None)
+                request = Outgoing(method="GET", url=url, headers={}, most_bytes=MOST_BYTES)
+                answer = await self._ground.outward.ask(request)
+                await self._try(url, answer.body if answer.status == 200 else None)
             except RemoteFault as fault:
-                _log.warning("the list of regions cannot be fetched from %s: %s", places.url, fault)
+                _log.warning("the list of regions cannot be fetched from %s: %s", url, fault)
         self._warn()
 
     def measure(self) -> dict[str, float]:
@@ -168,6 +171,11 @@ class Regions:
         except BadRegionList as fault:
             _log.error("the list of regions that was known before is dropped: %s", fault)
 
+    async def _try_file(self) -> None:
+        file = self._ground.settings.list.file
+        if file is not None:
+            await self._try(str(file), _read(file))
+
     async def _try(self, place: str, raw: bytes | None) -> None:
         """Take a list that was found, if it is newer."""
         if raw is None:
@@ -192,10 +200,14 @@ class Regions:
         elif left_ms < _SOON_MS:
             _log.warning("the list of regions expires in %d hours", left_ms // 3_600_000)
 
-    async def _look(self) -> None:
+    def _look(self) -> Deferred[None]:
+        self._looking = Deferred.fromCoroutine(self._refresh())
+        return self._looking
+
+    async def _refresh(self) -> None:
         try:
             await self.refresh()
-        except StorageUnavailable as fault:
+        except (StorageUnavailable, CancelledError) as fault:
             _log.warning("the list of regions was not refreshed, but will be the next time: %s", fault)
 
 
@@ -207,5 +219,5 @@ def _read(file: Path) -> bytes | None:
         return None
 
 
-def _log_end(failure: Any) -> None:
+def _log_end(failure: Failure) -> None:
     _log.error("the list of regions is looked at no more: %s", failure)

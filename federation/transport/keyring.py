@@ -158,13 +158,21 @@ class Keyring:
 
         Raises: Refused.
         """
-        archive = self._archive
-        if server == archive.ours().server_name:
-            return archive.ours()
-        archive.check(server)
-        listed = archive.find_listed(server)
-        if listed is not None:
-            return listed
+        if server != self._archive.ours().server_name:
+            self._archive.check(server)
+            listed = self._archive.find_listed(server)
+            if listed is not None:
+                return listed
+        return await self.find_published(server, will_do)
+
+    async def find_published(self, server: ServerName, will_do: Wanted) -> ServerKeys | None:
+        """As `find`, but what the server published itself, whatever the list of regions says of its keys.
+
+        Raises: Refused.
+        """
+        if server == self._archive.ours().server_name:
+            return self._archive.ours()
+        self._archive.check(server)
         known = await self._known.get(server, lambda known: self._is_settled(known, will_do), self._look_up)
         if not self._is_settled(known, will_do):
             known = await self._known.get(server, lambda known: self._is_settled(known, will_do), self._look_up)

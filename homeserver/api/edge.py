@@ -27,12 +27,13 @@ from homeserver.api.limits import RATES, RateLimits, address_key
 from homeserver.api.metrics import Metrics, RouteCount
 from homeserver.api.query import Query
 from homeserver.api.route import Answer, Call, FileBody, Reply, Route, Router
+from homeserver.api.signed import SignedRequests
 from homeserver.api.standing import check_standing
 from homeserver.logs import request_id
 from homeserver.storage.faults import StorageUnavailable
 
 if TYPE_CHECKING:
-    from federation.ids import DeviceID, UserID
+    from federation.ids import DeviceID, ServerName, UserID
     from homeserver.accounts.sessions import Session
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Attendants:
 
     `find_session` finds the session of an access token; `note_seen(user, device, ip)` is told of each request of one.
     `access` is None when no access log is wanted. Large bodies of streaming routes are spooled to `spool_dir`.
+    `signed` tells whose requests those of other servers are, None where there are no endpoints for them.
     """
 
     reactor: IReactorTime
@@ -58,6 +60,7 @@ class Attendants:
     note_seen: "Callable[[UserID, DeviceID, str], None] | None" = None
     access: AccessLog | None = None
     spool_dir: Path | None = None
+    signed: SignedRequests | None = None
 
 
 class Bound:
@@ -161,7 +164,10 @@ class Edge:
         assert match is not None  # noqa: S101
         route, bound = match.route, self._bound[match.route]
         call = Call(request, match.params() if match.names else {}, Query(request.query))
-        call.session = await (request.admission or self._admit(request, route))
+        if route.auth == "region":
+            call.origin = await self._admit_server(request, route)
+        else:
+            call.session = await (request.admission or self._admit(request, route))
         if bound.decode is not None:
             call.raw = request.body()
             call.body = bound.decode(call.raw or (b"{}" if route.body_optional else b""))
@@ -185,6 +191,15 @@ class Edge:
         if route.rate is not None:
             self._attendants.limits.check(route.rate, session.user_id if session else address_key(request.ip))
         return session
+
+    async def _admit_server(self, request: EdgeRequest, route: Route) -> "ServerName":
+        """Which server's request it is, if it may make it, and now."""
+        assert self._attendants.signed is not None  # noqa: S101
+        origin = await self._attendants.signed.admit(request)
+        request.who = origin
+        if route.rate is not None:
+            self._attendants.limits.check(route.rate, origin)
+        return origin
 
     def _answer(self, request: EdgeRequest, status: int, body: Any, answer: Answer | None) -> None:
         if request.disconnected:

@@ -40,6 +40,8 @@ RATES: Final = {
     "keys": Rate(burst=120, every_ms=100),
     "sync": Rate(burst=100, every_ms=100),
     "ephemeral": Rate(burst=60, every_ms=100),
+    "transaction": Rate(burst=200, every_ms=20),  # what another server sends, by server
+    "region": Rate(burst=400, every_ms=20),  # what another server asks, by server
     "other": Rate(burst=200, every_ms=50),
 }
 """The classes a route may name."""

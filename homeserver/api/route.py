@@ -19,6 +19,7 @@ from homeserver.api.query import Query, decode_component
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from federation.ids import ServerName
     from homeserver.accounts.sessions import Session
     from homeserver.api.connection import EdgeRequest
 
@@ -52,11 +53,12 @@ class Call:
     """One request, as its endpoint sees it.
 
     `params` are the decoded parts of the path, `body` is what the route's `body` type promises (None without one),
-    `raw` its bytes. `session` is never None behind auth "user" and "admin": `caller` is it. A
-    streaming route has the body as `content`, a readable file, on disk when large.
+    `raw` its bytes. `session` is never None behind auth "user" and "admin": `caller` is it. Behind auth "region",
+    `origin` is the server that has signed the request. A streaming route has the body as `content`, a readable file,
+    on disk when large.
     """
 
-    __slots__ = ("body", "ip", "params", "query", "raw", "request", "request_id", "session")
+    __slots__ = ("_origin", "body", "ip", "params", "query", "raw", "request", "request_id", "session")
 
     def __init__(self, request: "EdgeRequest", params: Mapping[str, str], query: Query) -> None:
         self.request = request
@@ -65,6 +67,7 @@ class Call:
         self.ip: str = request.ip
         self.request_id: str = request.request_id
         self.session: Session | None = None
+        self._origin: ServerName | None = None
         self.body: Any = None
         self.raw = b""
 
@@ -78,6 +81,16 @@ class Call:
         if self.session is None:
             raise MissingToken
         return self.session
+
+    @property
+    def origin(self) -> "ServerName":
+        """The other server whose request it is; on a route with auth "region" only."""
+        assert self._origin is not None
+        return self._origin
+
+    @origin.setter
+    def origin(self, server: "ServerName") -> None:
+        self._origin = server
 
     @property
     def gone(self) -> "Deferred[None]":

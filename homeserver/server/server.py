@@ -28,6 +28,7 @@ from homeserver.server.admin import admin_routes
 from homeserver.server.core import World, build_core
 from homeserver.server.erasure import build_purges, build_sweeper
 from homeserver.server.media import media_routes
+from homeserver.server.region import build_region, build_signed_requests, delegation_routes, region_routes
 from homeserver.server.rooms import build_rooms, room_routes
 from homeserver.server.schools import build_bureau, school_routes
 from homeserver.server.sync import build_sync, sync_routes
@@ -47,6 +48,7 @@ class Server:
 
     def __init__(self, world: World) -> None:
         self.core = core = build_core(world)
+        self.region = build_region(core)
         self.rooms = build_rooms(core)
         self.people = build_accounts(core, self.rooms)
         self.told = build_sync(core, self.rooms.doors.rooms)
@@ -73,19 +75,21 @@ class Server:
             metrics=self.metrics,
             access=self._access,
             spool_dir=settings.data_dir,
+            signed=build_signed_requests(self.core.world.server_name, self.region),
         )
         resources = self._gather_routes(settings)
         doors = []
         for listener in settings.listeners:
-            routes = [route for resource in listener.resources for route in resources.get(resource, ())]
+            routes = dict.fromkeys(route for resource in listener.resources for route in resources.get(resource, ()))
             edge = Edge(routes, attendants, behind_proxy=listener.behind_proxy)
             doors.append(Door(listener=listener, factory=EdgeFactory(edge)))
         return tuple(doors)
 
     def _gather_routes(self, settings: Settings) -> dict[Resource, tuple[Route, ...]]:
-        core = self.core
+        core, delegation = self.core, delegation_routes(self.core)
         return {
             "client": (
+                *delegation,
                 *versions.routes(
                     settings.public_base_url, settings.identity_server, versions.build_support(settings.support)
                 ),
@@ -98,6 +102,7 @@ class Server:
             "school": school_routes(self.bureau),
             "admin": admin_routes(core, self.people),
             "metrics": metrics_page.routes(self.metrics),
+            "federation": (*delegation, *region_routes(core, self.region)),
         }
 
     def _tell(self, position: int, changes: Sequence[Change]) -> None:
@@ -117,10 +122,13 @@ class Server:
             "known_sessions": self.people.sessions.known,
             "open_connections": sum(len(factory.channels) for factory in edges),
             "running_requests": sum(factory.edge.running for factory in edges),
+            "destinations_away": self.region.peers.away,
+            **self.region.regions.measure(),
         }
 
     async def prepare(self) -> None:
         """Finish what an earlier run left unfinished, and put right what time has changed."""
+        await self.region.begin()
         if self.core.world.settings.policy == "school":
             await self.bureau.desk.settle_all()
         await self.rooms.propagations.resume()
@@ -145,6 +153,7 @@ class Server:
     async def stop(self) -> None:
         """Accept nobody any more, answer who waits, finish what is being done, write it all down."""
         self._rounds.stop()
+        self.region.regions.stop()
         if self._control is not None:
             self._control.stopListening()
         if any(door.ports for door in self.doors):

@@ -1,0 +1,5 @@
+"""The endpoints of other servers, one module a noun of the server-server API.
+
+Each module has ``routes(...)``, as those of clients have. Behind ``auth="region"`` the request was signed by
+`Call.origin`, a server that this one has to do with; what that server may see is for the domain to decide.
+"""
