@@ -1,4 +1,4 @@
-"""The commands: ``parta init``, ``run``, ``check-config``, ``migrate``, ``user``, ``school``, ``demo``.
+"""The commands: ``parta init``, ``run``, ``check-config``, ``migrate``, ``user``, ``keys``, ``regions``, ``school``...
 
 The only place that names the real clock, chance and reactor. What a command needs is imported when it is run, so that
 ``parta --version`` is there at once.
@@ -89,6 +89,7 @@ def _build_parser(chosen: str) -> ArgumentParser:
         from homeserver.accounts.commands import add_commands
 
         add_commands(user)
+    _add_federation(commands, chosen)
     if chosen in ("school", "demo"):
         from homeserver.schools.commands import add_parsers
 
@@ -102,6 +103,24 @@ def _build_parser(chosen: str) -> ArgumentParser:
         commands.add_parser("school", help="schools, their classes and people")
         commands.add_parser("demo", help="a region with a demonstration school: make it, or show its logins")
     return parser
+
+
+def _add_federation(commands: Any, chosen: str) -> None:
+    """The commands on this server among the others, and those of the authority that says who the others are."""
+    keys = _add(commands, "keys", _act_on_keys, "what this server signs with: show it, make a new key")
+    if chosen == "keys":
+        from homeserver.federating import add_key_commands
+
+        add_key_commands(keys)
+    regions = _add(commands, "regions", _operate, "the list of regions: make, sign and check one, show the server's")
+    if chosen == "regions":
+        from homeserver import authority
+        from homeserver.federating import add_region_commands
+
+        regions.epilog = authority.EXAMPLES
+        below = regions.add_subparsers(metavar="COMMAND", required=True)
+        authority.add_commands(below, _act_as_authority)
+        add_region_commands(below, _operate)
 
 
 def _add(commands: Any, name: str, command: Callable[..., None], help_text: str, example: str = "") -> ArgumentParser:
@@ -180,6 +199,27 @@ def _operate(config: Path, arguments: Namespace, typed: list[str]) -> None:
         raise _Failed(f"{fault.filename}: {fault.strerror}") from None
     piped = getattr(arguments, "password_stdin", False)
     _say(_do(_load(config), Request(typed, files, sys.stdin.readline().rstrip("\n") if piped else None)))
+
+
+def _act_on_keys(config: Path, arguments: Namespace, typed: list[str]) -> None:
+    from homeserver.federating import KeyFiles
+    from homeserver.signing import BadKeyFile
+
+    try:
+        arguments.offline(arguments, print, KeyFiles(data_dir=_load(config).data_dir, token_bytes=secrets.token_bytes))
+    except BadKeyFile as fault:
+        raise _Failed(str(fault)) from None
+
+
+def _act_as_authority(config: Path, arguments: Namespace, typed: list[str]) -> None:
+    from homeserver.authority import Desk
+    from homeserver.commands import CommandFailed
+
+    desk = Desk(token_bytes=secrets.token_bytes, find_configured=lambda: _load(config).federation.list.authority_keys)
+    try:
+        arguments.offline(arguments, print, desk)
+    except CommandFailed as failure:
+        raise _Failed(str(failure)) from None
 
 
 def _init(config: Path, arguments: Namespace, typed: list[str]) -> None:
@@ -317,8 +357,8 @@ async def _carry_out(server: "Server", request: "Request") -> "Outcome":
     with TemporaryDirectory() as folder:
         _place_files(arguments, request.files, Path(folder))
         try:
-            part = server.clerk if request.argv[0] == "user" else server.bureau
-            await arguments.act(part, arguments, lines.append)
+            parts = {"user": server.clerk, "regions": server.region.regions}
+            await arguments.act(parts.get(request.argv[0], server.bureau), arguments, lines.append)
         except CommandFailed as failure:
             return Outcome(lines, str(failure))
         except Exception as fault:

@@ -102,6 +102,13 @@ class Regions:
         region = self.known.regions.get(server) if self.known is not None and self.mode == "list" else None
         return None if region is None else region.keys
 
+    @property
+    def is_in_force(self) -> bool:
+        """Whether there is federation: always in mode open, never in mode none, else with a list that is valid."""
+        if self.mode != "list":
+            return self.mode == "open"
+        return self.known is not None and self._ground.now_ms() < self.known.valid_until_ms
+
     async def begin(self) -> None:
         """Remember the list that was accepted before, look into the file for a newer one, and go on looking."""
         if self.mode != "list":

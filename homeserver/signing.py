@@ -60,25 +60,35 @@ class Published:
 
 
 def load_own_keys(data_dir: Path, token_bytes: Callable[[int], bytes], now_ms: int) -> OwnKeys:
-    """The keys in the data directory; a new one that was prepared is signed with from now on.
+    """The keys in the data directory, made where there are none; a new one that was prepared signs from now on.
 
     Raises: BadKeyFile.
     """
-    current = load_signing_key(data_dir, token_bytes)
-    old_file, next_file = data_dir / OLD_FILE, data_dir / NEXT_FILE
+    keys, coming = read_own_keys(data_dir, token_bytes), find_next_key(data_dir)
+    if coming is None:
+        return keys
+    old = {**keys.old, keys.current.key_id: OldKey(key=keys.current.verify_key, expired_ms=now_ms)}
+    old.pop(coming.key_id, None)
     try:
-        old = _parse_old(old_file.read_text(encoding="ascii")) if old_file.exists() else {}
-        if next_file.exists():
-            coming = parse_signing_key(next_file.read_text(encoding="ascii"))
-            if coming.key_id != current.key_id:
-                old[current.key_id] = OldKey(key=current.verify_key, expired_ms=now_ms)
-                _write(old_file, _encode_old(old))
-            next_file.replace(data_dir / KEY_FILE)
-            current = coming
-        old.pop(current.key_id, None)
-        return OwnKeys(current=current, old=old)
+        _write(data_dir / OLD_FILE, _encode_old(old))
+        (data_dir / NEXT_FILE).replace(data_dir / KEY_FILE)
+    except OSError as fault:
+        raise BadKeyFile(f"{data_dir}: the next signing key cannot be put in place: {fault}") from None
+    return OwnKeys(current=coming, old=old)
+
+
+def read_own_keys(data_dir: Path, token_bytes: Callable[[int], bytes]) -> OwnKeys:
+    """The keys in the data directory as they are, made where there are none.
+
+    Raises: BadKeyFile.
+    """
+    current, file = load_signing_key(data_dir, token_bytes), data_dir / OLD_FILE
+    try:
+        old = _parse_old(file.read_text(encoding="ascii")) if file.exists() else {}
     except (OSError, ValueError) as fault:
-        raise BadKeyFile(f"{data_dir}: its signing keys cannot be used: {fault}") from None
+        raise BadKeyFile(f"{file}: cannot be used as the list of old keys: {fault}") from None
+    old.pop(current.key_id, None)  # a start was cut short between the two files
+    return OwnKeys(current=current, old=old)
 
 
 def load_signing_key(data_dir: Path, token_bytes: Callable[[int], bytes]) -> SigningKey:
