@@ -11,7 +11,7 @@ without one is refused there) and a row in the tests of both.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from federation.errors import Refused
 from federation.event import Event
@@ -307,6 +307,28 @@ class OpenPolicy:
 
     async def check(self, act: Act, /) -> None:
         """Let every act pass."""
+
+
+Deed: TypeAlias = Literal[
+    "see_account", "see_account_data", "create_account", "change_profile", "set_password", "make_operator",
+    "unmake_operator", "lock", "unlock", "suspend", "unsuspend", "deactivate", "set_type", "limit", "end_sessions",
+    "change_device", "log_in_as", "see_room", "read_room", "block_room", "unblock_room", "delete_room", "admit",
+    "make_room_admin", "tidy_room", "see_report", "settle_report", "see_tokens", "make_token", "change_token",
+    "remove_token", "notify", "see_audit", "run_job", "reset_destination", "see_media", "quarantine_media",
+    "release_media", "protect_media", "remove_media", "purge_history", "redact", "export", "erase",
+]  # fmt: skip
+"""What only operators do, by the name that the audit log has for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Administer(Act):
+    """Do what only operators of the server may, to a person, in a room or to the server; that `by` is one is checked
+    before. See `homeserver.operators`.
+    """
+
+    deed: Deed
+    person: UserID | None = None
+    room_id: str | None = None
 
 
 async def allows(policy: Policy, act: Act) -> bool:

@@ -7,17 +7,21 @@ from collections.abc import Callable, Sequence
 
 from federation.errors import Refused
 from federation.ids import ServerName, UserID, server_of
-from homeserver.policy import Invalid, NotFound
+from homeserver.operators import Operators
+from homeserver.policy import Administer, Deed, Invalid, NotFound
 from homeserver.storage.accounts import Account, find_account, set_locked, set_suspended
 from homeserver.storage.database import Database
 from homeserver.storage.devices import Device, load_devices
 
 
 class Moderation:
-    """Moderates accounts; that it is an operator who asks is checked before."""
+    """Moderates accounts; that it is an operator who asks is checked before. All of it is in the audit log."""
 
-    def __init__(self, database: Database, server_name: ServerName, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, database: Database, operators: Operators, server_name: ServerName, now_ms: Callable[[], int]
+    ) -> None:
         self._database = database
+        self._operators = operators
         self._server_name = server_name
         self._now_ms = now_ms
 
@@ -43,7 +47,8 @@ class Moderation:
         Spec: client-server-api#put_matrixclientv1adminlockuserid
         """
         if (await self._open(by, user_id)).locked is not locked:
-            await self._database.write(set_locked, user_id, self._now_ms() if locked else None)
+            entry = await self._operators.check(Administer(by=by, deed="lock" if locked else "unlock", person=user_id))
+            await self._operators.write(entry, set_locked, user_id, self._now_ms() if locked else None)
 
     async def suspend(self, by: UserID, user_id: UserID, *, suspended: bool) -> None:
         """Suspend an account, or let it act again.
@@ -52,7 +57,9 @@ class Moderation:
         Spec: client-server-api#put_matrixclientv1adminsuspenduserid
         """
         if (await self._open(by, user_id)).suspended is not suspended:
-            await self._database.write(set_suspended, user_id, self._now_ms() if suspended else None)
+            deed: Deed = "suspend" if suspended else "unsuspend"
+            entry = await self._operators.check(Administer(by=by, deed=deed, person=user_id))
+            await self._operators.write(entry, set_suspended, user_id, self._now_ms() if suspended else None)
 
     async def whois(self, by: UserID, user_id: UserID, *, is_admin: bool) -> Sequence[Device]:
         """The devices at which somebody is signed in: for themselves, and for operators.
@@ -64,7 +71,12 @@ class Moderation:
             raise Refused("moderation", "This is for operators")
         if await self._database.read(find_account, user_id) is None:
             raise NotFound("User not found")
-        return await self._database.read(load_devices, user_id)
+        if by == user_id:
+            return await self._database.read(load_devices, user_id)
+        entry = await self._operators.check(Administer(by=by, deed="see_account", person=user_id), what="whois")
+        found = await self._database.read(load_devices, user_id)
+        await self._operators.note(entry)
+        return found
 
     async def _open(self, by: UserID, user_id: UserID) -> Account:
         if by == user_id:

@@ -119,7 +119,7 @@ class Profiles:
         Spec: client-server-api#put_matrixclientv3profileuseridkeyname
         """
         await self._check(asker, user_id, name, value)
-        _check_value(name, value)
+        check_value(name, value)
         await self._change(user_id, name, _ABSENT if value == "" and name in _SHOWN_IN_ROOMS else value)
 
     async def remove(self, asker: UserID, user_id: UserID, name: str) -> None:
@@ -174,6 +174,11 @@ def _find_shown(txn: Txn, user_id: UserID) -> Profile | None:
     if row is not None:
         return _profile(row)
     account = accounts.find_account(txn, user_id)
+def change_shown(txn: Txn, user_id: UserID, name: str, text: str) -> int | None:
+    """The same for the display name and the avatar, where an empty text is none at all."""
+    return change_profile(txn, user_id, name, text or _ABSENT)
+
+
     return None if account is None or account.deactivated else Profile()
 
 
@@ -182,7 +187,13 @@ def _profile(row: ProfileRow) -> Profile:
     return Profile(displayname=row.displayname, avatar_url=row.avatar_url, fields=fields)
 
 
-def _check_value(name: str, value: Value) -> None:
+def check_value(name: str, value: Value) -> None:
+    """Refuse what is no value of a profile field.
+
+    Raises:
+        Invalid: It is too long, or of another type.
+        BadIdentifier: The avatar is not a media URI.
+    """
     longest = {"displayname": LONGEST_NAME, "avatar_url": LONGEST_AVATAR, "m.tz": LONGEST_KEY}.get(name)
     if longest is None:
         return

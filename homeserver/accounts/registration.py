@@ -120,7 +120,7 @@ class Registration:
             Conflict: The user ID is taken.
             Refused: The registration token is used up.
         """
-        await self._database.write(_enter, await self._account(newcomer), newcomer, None)
+        await self._database.write(enter, await self.build_account(newcomer), newcomer, None)
 
     async def register_and_begin(self, newcomer: Newcomer, wish: DeviceWish) -> Grant:
         """Make an account and begin its first session; both or neither.
@@ -129,7 +129,7 @@ class Registration:
             Conflict: The user ID is taken.
             Refused: The registration token is used up.
         """
-        return await self._begin(await self._account(newcomer), newcomer, wish)
+        return await self._begin(await self.build_account(newcomer), newcomer, wish)
 
     async def register_guest(self, device_name: str | None) -> Grant:
         """Make an account for a guest and begin its session on a device of our choice.
@@ -145,7 +145,8 @@ class Registration:
         account = NewAccount(user_id=user_id, created_ms=self._now_ms(), kind="guest")
         return await self._begin(account, Newcomer(user_id=user_id), DeviceWish(display_name=device_name))
 
-    async def _account(self, newcomer: Newcomer) -> NewAccount:
+    async def build_account(self, newcomer: Newcomer) -> NewAccount:
+        """The account that a newcomer begins with; the password is hashed meanwhile."""
         return NewAccount(
             user_id=newcomer.user_id,
             created_ms=self._now_ms(),
@@ -159,7 +160,7 @@ class Registration:
             device_name=wish.display_name,
             tokens=self._mint.tokens(refreshable=wish.refreshable),
         )
-        await self._database.write(_enter, account, newcomer, first)
+        await self._database.write(enter, account, newcomer, first)
         return self._mint.grant(account.user_id, first.device_id, first.tokens)
 
 
@@ -179,8 +180,13 @@ def build_user_id(name: str, server_name: ServerName) -> UserID:
         raise Invalid("M_INVALID_USERNAME", f"Not a user name: {fault}") from None
 
 
-def _enter(txn: Txn, account: NewAccount, newcomer: Newcomer, first: _First | None) -> None:
-    """The unit of a registration."""
+def enter(txn: Txn, account: NewAccount, newcomer: Newcomer, first: _First | None) -> None:
+    """The unit of a registration.
+
+    Raises:
+        Conflict: The user ID is taken.
+        Refused: The registration token is used up.
+    """
     if not accounts.append_account(txn, account):
         raise Conflict("M_USER_IN_USE", "This user name is taken")
     if newcomer.token is not None and not accounts.take_registration_token(txn, newcomer.token, account.created_ms):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from federation.errors import BadIdentifier, BadJSON, EventTooLarge, Refused, RemoteFault
 from homeserver.accounts.passwords import PasswordsBusy
 from homeserver.policy import Conflict, Invalid, NotFound
-from homeserver.rooms.membership import GuestsForbidden, InvitesBlocked
+from homeserver.rooms.membership import GuestsForbidden, InvitesBlocked, NoticesStay
 from homeserver.storage.faults import StorageUnavailable
 
 
@@ -126,6 +126,7 @@ _TABLE: dict[type[BaseException], Callable[..., MatrixError]] = {
     GuestsForbidden: lambda fault: MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", fault.why),
     InvitesBlocked: lambda fault: MatrixError(403, "M_INVITE_BLOCKED", fault.why),
     NotFound: lambda fault: MatrixError(404, fault.errcode, fault.why),
+    NoticesStay: lambda fault: MatrixError(403, "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM", fault.why),
     Conflict: _conflict,
     Invalid: lambda fault: MatrixError(400, fault.errcode, fault.why),
     BadIdentifier: lambda fault: BadParam(str(fault)),

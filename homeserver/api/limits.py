@@ -12,6 +12,7 @@ from ipaddress import IPv6Address
 from typing import Final
 
 from homeserver.api.errors import RateLimited
+from homeserver.storage.overrides import RateOverride
 
 _GENERATION = 50_000
 
@@ -47,6 +48,7 @@ RATES: Final = {
 """The classes a route may name."""
 
 
+_GUESSING: Final = frozenset({"login", "password", "account", "register"})
 def address_key(ip: str) -> str:
     """What of an address counts as one client: all of IPv4, the network (/64) of IPv6."""
     if ":" not in ip:
@@ -68,6 +70,19 @@ class RateLimits:
         self._old: dict[tuple[str, str], float] = {}
 
     def check(self, kind: str, key: str) -> None:
+        self._overrides: dict[str, Rate | None] = {}
+
+    def override(self, key: str, rate: RateOverride | None) -> None:
+        """Let another rate hold for that person, whatever they ask; None: that of everybody.
+
+        How often passwords are tried is limited all the same.
+        """
+        if rate is None:
+            self._overrides.pop(key, None)
+        elif rate.per_second == 0:
+            self._overrides[key] = None
+        else:
+            self._overrides[key] = Rate(burst=max(rate.burst, 1), every_ms=1000 / rate.per_second)
         """Take one request of that class out of the bucket of that person or address.
 
         Raises:
@@ -75,7 +90,11 @@ class RateLimits:
         """
         if not self._enabled:
             return
-        rate = RATES[kind]
+        rate: Rate | None = RATES[kind]
+        if key in self._overrides and kind not in _GUESSING:
+            rate = self._overrides[key]
+        if rate is None:
+            return
         now = self._now_ms()
         bucket = (kind, key)
         full_at = max(self._young.get(bucket) or self._old.get(bucket, 0.0), now)

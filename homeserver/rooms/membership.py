@@ -25,6 +25,7 @@ from homeserver.storage.database import Database, Txn
 from homeserver.storage.members import set_forgotten
 from homeserver.storage.purge import find_blocker
 
+from homeserver.storage.notices import find_notice_room
 IN_ROOM: Final = ("join", "invite", "knock")
 _OUTSIDE: Final = (None, "leave")
 _OWN_MATTER: Final = ("join", "knock", "leave")
@@ -65,6 +66,16 @@ class RoomBlocked(Refused):
 
 class InvitesBlocked(Refused):
     """The person wants no invitations.
+class NoticesStay(Refused):
+    """The invitation to the server's notices is not to be refused.
+
+    Spec: client-server-api#server-notices
+    """
+
+    def __init__(self) -> None:
+        super().__init__("notices", "You cannot reject this invite")
+
+
 
     Spec: client-server-api#invite-permission
     """
@@ -223,6 +234,8 @@ class Memberships:
             if was in _OUTSIDE and wanted.by == wanted.person:
                 raise Hidden from None
             raise
+        if isinstance(act, Leave) and was == "invite" and await self._is_for_notices(wanted.by, room):
+            raise NoticesStay
 
     async def _build_content(self, room: Room, wanted: Change, was: str | None) -> Mapping[str, object]:
         given = dict(wanted.content or {})
@@ -268,6 +281,9 @@ class Memberships:
 
 def _act(room: Room, wanted: Change, was: str | None) -> Act:
     """The act that a change of membership is, for the policy.
+    async def _is_for_notices(self, person: UserID, room: Room) -> bool:
+        return await self._db.read(find_notice_room, person) == room.room_id
+
 
     Raises: Invalid.
     """

@@ -14,9 +14,9 @@ from homeserver.schools.gate import service_account
 from homeserver.schools.school import School, changes_between, display_name, touched_by
 from homeserver.storage import devices, profiles
 from homeserver.storage.accounts import NewAccount, append_account
+from homeserver.storage.audit import AuditEntry, append_audit
 from homeserver.storage.changes import SchoolChanged
 from homeserver.storage.database import Txn
-from homeserver.storage.schools.audit import AuditEntry, append_audit
 from homeserver.storage.schools.ledger import Ledger, set_ledger
 from homeserver.storage.schools.people import Appointment, append_appointment
 

@@ -12,7 +12,7 @@ from homeserver.schools.rights import Grant, Place
 from homeserver.schools.school import build_grant, place_of
 from homeserver.storage.changes import SchoolChanged
 from homeserver.storage.database import Change, Database, Txn
-from homeserver.storage.schools.people import load_grants
+from homeserver.storage.schools.people import has_person, load_grants
 from homeserver.storage.schools.rooms import find_school_room
 
 MOST_KEPT: Final = 200_000
@@ -74,6 +74,10 @@ class Facts:
         if holding is None:
             holding = await self._learn(self._people, user_id, _load_holding)
         return holding.at(self._now_ms())
+
+    async def is_known(self, user_id: UserID) -> bool:
+        """Whether a school keeps a record of that person, whatever counts for them now."""
+        return await self._database.read(has_person, user_id)
 
     async def place(self, room_id: RoomID) -> Place | None:
         """What that room is for; None when it is no school's, or closed."""

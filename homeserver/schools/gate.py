@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from federation.errors import Refused
-from federation.ids import ServerName, UserID
+from federation.ids import RoomID, ServerName, UserID
 from homeserver import policy
 from homeserver.policy import Act, Hidden, RoomAct
 from homeserver.rooms.polls import is_answer
@@ -28,6 +28,7 @@ from homeserver.schools.rights import (
     may,
     may_encrypt,
     may_set_state,
+    may_administer,
 )
 
 _STAFF: Final = frozenset({Role.ADMINISTRATOR, Role.TEACHER})
@@ -48,11 +49,12 @@ def service_account(server_name: ServerName) -> UserID:
 class Gate:
     """The `Policy` of a region of schools."""
 
-    def __init__(self, facts: Facts, service: UserID) -> None:
+    def __init__(self, facts: Facts, service: UserID, notices: UserID | None = None) -> None:
         self._facts = facts
         self._service = service
 
     async def check(self, act: Act, /) -> None:
+        self._notices = notices
         """Let the act pass if the tables of `rights` allow it; reads nothing when the facts are in memory.
 
         Raises: Refused: Hidden to strangers, NotAllowed to those who belong.
@@ -72,6 +74,8 @@ class Gate:
             await self._check_creation(act, act.by, grants)
         elif type(act) in _CONTACTS:
             await self._check_contact(act, act.by, grants)
+        elif isinstance(act, policy.Administer):
+            await self._check_deed(act)
         else:
             _ALONE.get(type(act), _refuse)(act, grants)
 
@@ -83,9 +87,17 @@ class Gate:
                 return
             raise Hidden
         _IN_ROOM.get(type(act), _refuse_in_room)(act, standing, place)
+            if type(act) in _WITH_NOTICES and self._is_for_notices(act, by):
+                return
 
     async def _check_contact(self, act: Any, by: UserID, grants: tuple[Grant, ...]) -> None:
         others = grants if act.person == by else await self._facts.grants(act.person)
+    def _is_for_notices(self, act: RoomAct, by: UserID) -> bool:
+        """Whether it is a room in which the server gives notices, to which it has invited the person."""
+        create = act.room.state("m.room.create")
+        of_server = self._notices is not None and create is not None and create.sender == self._notices
+        return of_server and act.room.membership(by) in {"join", "invite"}
+
         if _CONTACTS[type(act)] not in find_contacts(by, grants, act.person, others):
             raise Hidden
 
@@ -103,6 +115,14 @@ class Gate:
 
     async def _check_creation(self, act: policy.CreateRoom, by: UserID, grants: tuple[Grant, ...]) -> None:
         if not grants:
+    async def _check_deed(self, act: policy.Administer) -> None:
+        """Refuse an operator what would open a school's rooms, or be a way to people past their school."""
+        of_school = act.person is not None and await self._facts.is_known(act.person)
+        if not of_school and act.room_id is not None:
+            of_school = await self._facts.place(RoomID(act.room_id)) is not None
+        if not may_administer(act.deed, of_school=of_school):
+            raise NotAllowed("Operators do not do this in a region of schools: see docs/schools.md")
+
             raise Hidden
         _check_direct(act, by)
         person = act.invite[0]
@@ -225,6 +245,9 @@ _IN_ROOM: Mapping[type[Act], _RoomJudge] = {
     policy.Ephemeral: _check_ephemeral,
 }
 """What those who belong in a place may do there; acts that are not listed, such as Invite and Expel, nobody."""
+
+_WITH_NOTICES: Final = frozenset({policy.SeeRoom, policy.Join, policy.Ephemeral})
+"""What people do in their room for notices of the server: read, mark as read, and nothing else."""
 
 _CONTACTS: Mapping[type[Act], Contact] = {
     policy.FindPerson: Contact.FIND,

@@ -25,8 +25,8 @@ from homeserver.schools.names import parse_key, parse_part
 from homeserver.schools.organisations import GRADED, Application, build_organisation
 from homeserver.schools.rights import Command, Role, may_command
 from homeserver.schools.school import School
+from homeserver.storage.audit import AuditEntry, Which, append_audit, load_audit
 from homeserver.storage.database import Database
-from homeserver.storage.schools.audit import AuditEntry, append_audit, load_audit
 from homeserver.storage.schools.organisations import (
     Organisation,
     SchoolClass,
@@ -124,7 +124,7 @@ class Office:
         """
         await check_may_command(self._facts, asker, Command.SEE, org_id)
         await self._note_look(asker, org_id, "audit")
-        return await self._database.read(load_audit, org_id, before, max(1, min(limit, _PAGE)))
+        return await self._database.read(load_audit, Which(before=before, org_id=org_id), max(1, min(limit, _PAGE)))
 
     async def open_class(self, asker: Asker, org_id: str, title: str, year: int | None = None) -> SchoolClass:
         """Open a class of that title, in the present school year unless another one is named.

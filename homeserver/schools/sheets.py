@@ -19,8 +19,8 @@ from homeserver.schools.rights import Command, Role
 from homeserver.schools.school import School, display_name
 from homeserver.storage import devices
 from homeserver.storage.accounts import set_password
+from homeserver.storage.audit import AuditEntry, append_audit
 from homeserver.storage.database import Database, Txn
-from homeserver.storage.schools.audit import AuditEntry, append_audit
 
 MOST: Final = 60
 """How many sheets are made at once: a class and its parents, at a tenth of a second each."""

@@ -24,10 +24,10 @@ from homeserver.api.route import Route
 from homeserver.control import Run, open_control
 from homeserver.schools.rounds import Rounds
 from homeserver.server.accounts import account_routes, build_accounts, build_clerk
-from homeserver.server.admin import admin_routes
+from homeserver.server.admin import admin_routes, build_admin
 from homeserver.server.core import World, build_core
 from homeserver.server.erasure import build_purges, build_sweeper
-from homeserver.server.media import media_routes
+from homeserver.server.media import build_media, media_admin_routes, media_routes
 from homeserver.server.region import build_region, build_signed_requests, delegation_routes, region_routes
 from homeserver.server.rooms import build_rooms, room_routes
 from homeserver.server.schools import build_bureau, school_routes
@@ -57,6 +57,7 @@ class Server:
         self.bureau = build_bureau(core, self.rooms, self.people)
         self.metrics = Metrics()
         self._reactor = world.reactor
+        self.admin = build_admin(core, self.rooms, self.people, self.purges)
         self._access = open_access_log(world.settings.log, world.reactor)
         self._control: IListeningPort | None = None
         self._rounds = Rounds(self.bureau.desk, world.reactor)
@@ -100,7 +101,7 @@ class Server:
                 *media_routes(core),
             ),
             "school": school_routes(self.bureau),
-            "admin": admin_routes(core, self.people),
+            "admin": admin_routes(core, self.people, self.admin),
             "metrics": metrics_page.routes(self.metrics),
             "federation": (*delegation, *region_routes(core, self.region)),
         }
@@ -145,6 +146,8 @@ class Server:
         self._control = open_control(self.core.world.settings.data_dir, run, self._reactor)
         self.people.last_seen.start()
         if self.core.world.settings.policy == "school":
+        await self.admin.prepare()
+        self.rooms.delayed.resume()
             self._rounds.start()
         await self.prepare()
         places = ", ".join(place for door in self.doors for place in door.places())
@@ -185,3 +188,4 @@ def build_server(
     Raises: CannotOpen; BadKeyFile.
     """
     return Server(World(settings=settings, reactor=reactor, now_ms=now_ms, token_bytes=token_bytes))
+        await self.admin.jobs.stop()

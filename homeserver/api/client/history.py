@@ -52,16 +52,16 @@ class _HistoryAPI:
         query = call.query
         ask = Ask(
             backwards=query.choice("dir", ("b", "f")) == "b",
-            start=_token(call, "from"),
-            stop=_token(call, "to"),
+            start=read_token(call, "from"),
+            stop=read_token(call, "to"),
             limit=query.int("limit", 10),
-            wanted=_filter(call),
+            wanted=read_filter(call),
         )
         return await self._history.messages(self._asker(call), call.params["roomId"], ask)
 
     async def context(self, call: Call) -> Reply:
         params = call.params
-        limit, wanted = call.query.int("limit", 10), _filter(call)
+        limit, wanted = call.query.int("limit", 10), read_filter(call)
         return await self._history.context(
             self._asker(call), params["roomId"], params["eventId"], limit=limit, wanted=wanted
         )
@@ -71,7 +71,7 @@ class _HistoryAPI:
 
     async def members(self, call: Call) -> Reply:
         which = Which(
-            at=_token(call, "at"),
+            at=read_token(call, "at"),
             membership=_membership(call, "membership"),
             not_membership=_membership(call, "not_membership"),
         )
@@ -86,7 +86,11 @@ class _HistoryAPI:
         return Asker(user_id=call.caller.user_id, device_id=call.caller.device_id, now_ms=self._now_ms())
 
 
-def _token(call: Call, name: str) -> Place | int | None:
+def read_token(call: Call, name: str) -> Place | int | None:
+    """The pagination token given under that name, None where there is none.
+
+    Raises: Invalid.
+    """
     text = call.query.str(name)
     return None if text is None else parse_token(text)
 
@@ -95,7 +99,11 @@ def _membership(call: Call, name: str) -> str | None:
     return None if call.query.str(name) is None else call.query.choice(name, _MEMBERSHIPS)
 
 
-def _filter(call: Call) -> RoomEventFilter:
+def read_filter(call: Call) -> RoomEventFilter:
+    """The filter of a request; one that lets all pass where there is none.
+
+    Raises: BadParam.
+    """
     text = call.query.str("filter")
     if not text:
         return RoomEventFilter()

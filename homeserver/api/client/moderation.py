@@ -3,12 +3,12 @@
 Spec: client-server-api#server-administration
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from msgspec import Struct
 
-from federation.ids import parse_user_id
+from federation.ids import UserID, parse_user_id
 from homeserver.accounts.moderation import Moderation
 from homeserver.api.route import Call, Reply, Route
 from homeserver.storage.devices import Device
@@ -74,7 +74,15 @@ class _ModerationAPI:
     async def whois(self, call: Call) -> Reply:
         caller, user_id = call.caller, parse_user_id(call.params["userId"])
         devices = await self._moderation.whois(caller.user_id, user_id, is_admin=caller.admin)
-        return {"user_id": user_id, "devices": {device.device_id: _show(device) for device in devices}}
+        return show_sessions(user_id, devices)
+
+
+def show_sessions(user_id: UserID, devices: Iterable[Device]) -> dict[str, Any]:
+    """Where somebody is signed in.
+
+    Spec: client-server-api#get_matrixclientv3adminwhoisuserid
+    """
+    return {"user_id": user_id, "devices": {device.device_id: _show(device) for device in devices}}
 
 
 def _show(device: Device) -> dict[str, Any]:

@@ -126,6 +126,11 @@ def load_grants(txn: Txn, user_id: UserID) -> list[GrantRow]:
     return [GrantRow(*row) for row in txn.all(sql, (user_id,))]
 
 
+def has_person(txn: Txn, user_id: UserID) -> bool:
+    """Tell whether an organisation keeps a record of that person."""
+    return txn.one("SELECT 1 FROM people WHERE user_id = ?", (user_id,)) is not None
+
+
 def set_person(txn: Txn, person: Person) -> None:
     """Write a person's record, new or changed."""
     txn.run(_SET_PERSON, astuple(person))

@@ -18,10 +18,10 @@ from homeserver.schools.rooms import RoomKey, room_keys
 from homeserver.schools.roster.imports import Rosters, Wish
 from homeserver.schools.school import Moment, School
 from homeserver.storage.accounts import find_account
+from homeserver.storage.audit import Which, load_audit
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.devices import append_device, load_devices
 from homeserver.storage.profiles import find_profile
-from homeserver.storage.schools.audit import load_audit
 from homeserver.storage.schools.organisations import find_organisation
 from homeserver.storage.schools.people import load_grants
 from tests.kit.databases import on_both_databases
@@ -47,7 +47,7 @@ def count_events(txn: Txn) -> int:
 
 async def deeds(story: Story) -> list[str]:
     """The names of what was done, oldest first, looks left out."""
-    entries = await story.region.db.read(load_audit, story.org_id, None, 100)
+    entries = await story.region.db.read(load_audit, Which(org_id=story.org_id), 100)
     return [entry.deed for entry in reversed(entries) if entry.deed != "look"]
 
 
@@ -183,10 +183,10 @@ class Offices(TestCase):
         await self.db.write(append_device, teacher, DeviceID("PHONE"), None, 1)
         before = await self.rooms_of(teacher)
         entries = await deeds(self.story)
-        await self.db.write(lambda txn: txn.run("ALTER TABLE school_audit RENAME TO elsewhere"))
-        with pytest.raises(Exception, match="school_audit"):
+        await self.db.write(lambda txn: txn.run("ALTER TABLE audit RENAME TO elsewhere"))
+        with pytest.raises(Exception, match="audit"):
             await self.story.office.dismiss(self.story.boss, self.story.org_id, teacher)
-        await self.db.write(lambda txn: txn.run("ALTER TABLE elsewhere RENAME TO school_audit"))
+        await self.db.write(lambda txn: txn.run("ALTER TABLE elsewhere RENAME TO audit"))
         assert await self.rooms_of(teacher) == before
         assert len(await self.db.read(load_devices, teacher)) == 1
         assert len(await self.region.facts.grants(teacher)) == 1
@@ -396,7 +396,7 @@ class Offices(TestCase):
         assert older[0].entry == entries[-1].entry - 1
 
     async def test_the_database_itself_keeps_the_audit_log(self) -> None:
-        for sql in ("UPDATE school_audit SET done_by = 'x'", "DELETE FROM school_audit"):
+        for sql in ("UPDATE audit SET done_by = 'x'", "DELETE FROM audit"):
             with pytest.raises(Exception, match="only ever added to"):
                 await self.db.write(Txn.run, sql)
         assert await deeds(self.story) != []
