@@ -136,6 +136,14 @@ class Support(Record, frozen=True, kw_only=True):
     page: BaseURL | None = None
 
 
+class ServerNotices(Record, frozen=True, kw_only=True):
+    """In whose name the server gives its people notices: an account of the server's own, None for no notices at all."""
+
+    localpart: Annotated[str, Meta(pattern="^[a-z0-9.=/+-][a-z0-9._=/+-]*$", max_length=100)] | None = None
+    display_name: Annotated[str, Meta(min_length=1, max_length=255)] = "Server notices"
+    room_name: Annotated[str, Meta(min_length=1, max_length=255)] = "Server notices"
+
+
 class Log(Record, frozen=True, kw_only=True):
     """How loud the log is, and whether a person or a machine reads it."""
 
@@ -173,13 +181,5 @@ class Settings(Record, frozen=True, kw_only=True):
     media: Media = Media()
     presence: bool = True
     support: Support = Support()
-    log: Log = Log()
-class ServerNotices(Record, frozen=True, kw_only=True):
-    """In whose name the server gives its people notices: an account of the server's own, None for no notices at all."""
-
-    localpart: Annotated[str, Meta(pattern="^[a-z0-9.=/+-][a-z0-9._=/+-]*$", max_length=100)] | None = None
-    display_name: Annotated[str, Meta(min_length=1, max_length=255)] = "Server notices"
-    room_name: Annotated[str, Meta(min_length=1, max_length=255)] = "Server notices"
-
-
     server_notices: ServerNotices = ServerNotices()
+    log: Log = Log()

@@ -291,24 +291,6 @@ class CloseAccount(Act):
     """Deactivate one's own account."""
 
 
-class Policy(Protocol):
-    """The judge of all acts; handed in by the composition root."""
-
-    async def check(self, act: Act, /) -> None:
-        """Let the act pass; does not wait when the facts it needs are in memory.
-
-        Raises:
-            Refused: It may not be done; :class:`Hidden` where even the reason would tell too much.
-        """
-
-
-class OpenPolicy:
-    """The policy of a plain Matrix homeserver: the Matrix rules of the rooms are all there is."""
-
-    async def check(self, act: Act, /) -> None:
-        """Let every act pass."""
-
-
 Deed: TypeAlias = Literal[
     "see_account", "see_account_data", "create_account", "change_profile", "set_password", "make_operator",
     "unmake_operator", "lock", "unlock", "suspend", "unsuspend", "deactivate", "set_type", "limit", "end_sessions",
@@ -329,6 +311,24 @@ class Administer(Act):
     deed: Deed
     person: UserID | None = None
     room_id: str | None = None
+
+
+class Policy(Protocol):
+    """The judge of all acts; handed in by the composition root."""
+
+    async def check(self, act: Act, /) -> None:
+        """Let the act pass; does not wait when the facts it needs are in memory.
+
+        Raises:
+            Refused: It may not be done; :class:`Hidden` where even the reason would tell too much.
+        """
+
+
+class OpenPolicy:
+    """The policy of a plain Matrix homeserver: the Matrix rules of the rooms are all there is."""
+
+    async def check(self, act: Act, /) -> None:
+        """Let every act pass."""
 
 
 async def allows(policy: Policy, act: Act) -> bool:

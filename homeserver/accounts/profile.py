@@ -169,16 +169,16 @@ def change_profile(txn: Txn, user_id: UserID, name: str, value: Value) -> int | 
     return accounts.append_propagation(txn, user_id, "profile") if name in _SHOWN_IN_ROOMS else None
 
 
-def _find_shown(txn: Txn, user_id: UserID) -> Profile | None:
-    row = profiles.find_profile(txn, user_id)
-    if row is not None:
-        return _profile(row)
-    account = accounts.find_account(txn, user_id)
 def change_shown(txn: Txn, user_id: UserID, name: str, text: str) -> int | None:
     """The same for the display name and the avatar, where an empty text is none at all."""
     return change_profile(txn, user_id, name, text or _ABSENT)
 
 
+def _find_shown(txn: Txn, user_id: UserID) -> Profile | None:
+    row = profiles.find_profile(txn, user_id)
+    if row is not None:
+        return _profile(row)
+    account = accounts.find_account(txn, user_id)
     return None if account is None or account.deactivated else Profile()
 
 

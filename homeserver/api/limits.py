@@ -46,9 +46,9 @@ RATES: Final = {
     "other": Rate(burst=200, every_ms=50),
 }
 """The classes a route may name."""
-
-
 _GUESSING: Final = frozenset({"login", "password", "account", "register"})
+
+
 def address_key(ip: str) -> str:
     """What of an address counts as one client: all of IPv4, the network (/64) of IPv6."""
     if ":" not in ip:
@@ -68,8 +68,6 @@ class RateLimits:
         self._now_ms = now_ms
         self._young: dict[tuple[str, str], float] = {}
         self._old: dict[tuple[str, str], float] = {}
-
-    def check(self, kind: str, key: str) -> None:
         self._overrides: dict[str, Rate | None] = {}
 
     def override(self, key: str, rate: RateOverride | None) -> None:
@@ -83,6 +81,8 @@ class RateLimits:
             self._overrides[key] = None
         else:
             self._overrides[key] = Rate(burst=max(rate.burst, 1), every_ms=1000 / rate.per_second)
+
+    def check(self, kind: str, key: str) -> None:
         """Take one request of that class out of the bucket of that person or address.
 
         Raises:

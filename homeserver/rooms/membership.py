@@ -23,9 +23,9 @@ from homeserver.storage.changes import UserDataChanged
 from homeserver.storage.data import blocks_invitations
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.members import set_forgotten
+from homeserver.storage.notices import find_notice_room
 from homeserver.storage.purge import find_blocker
 
-from homeserver.storage.notices import find_notice_room
 IN_ROOM: Final = ("join", "invite", "knock")
 _OUTSIDE: Final = (None, "leave")
 _OWN_MATTER: Final = ("join", "knock", "leave")
@@ -64,8 +64,6 @@ class RoomBlocked(Refused):
         super().__init__("blocked", "This room has been blocked on this server")
 
 
-class InvitesBlocked(Refused):
-    """The person wants no invitations.
 class NoticesStay(Refused):
     """The invitation to the server's notices is not to be refused.
 
@@ -76,6 +74,8 @@ class NoticesStay(Refused):
         super().__init__("notices", "You cannot reject this invite")
 
 
+class InvitesBlocked(Refused):
+    """The person wants no invitations.
 
     Spec: client-server-api#invite-permission
     """
@@ -213,6 +213,8 @@ class Memberships:
             raise Hidden
         act = _act(room, wanted, was)
         await self._policy.check(act)
+        if isinstance(act, Leave) and was == "invite" and await self._is_for_notices(wanted.by, room):
+            raise NoticesStay
         if wanted.membership == "invite":
             await check_invitable(self._db, wanted.person)
         content = await self._build_content(room, wanted, was)
@@ -234,8 +236,6 @@ class Memberships:
             if was in _OUTSIDE and wanted.by == wanted.person:
                 raise Hidden from None
             raise
-        if isinstance(act, Leave) and was == "invite" and await self._is_for_notices(wanted.by, room):
-            raise NoticesStay
 
     async def _build_content(self, room: Room, wanted: Change, was: str | None) -> Mapping[str, object]:
         given = dict(wanted.content or {})
@@ -251,6 +251,9 @@ class Memberships:
         if wanted.membership == "join" and was not in ("join", "invite") and join_rule(room) in RESTRICTED:
             content["join_authorised_via_users_server"] = await self._find_authoriser(room, wanted.person)
         return content
+
+    async def _is_for_notices(self, person: UserID, room: Room) -> bool:
+        return await self._db.read(find_notice_room, person) == room.room_id
 
     async def _find_authoriser(self, room: Room, person: UserID) -> UserID:
         authoriser = None
@@ -281,9 +284,6 @@ class Memberships:
 
 def _act(room: Room, wanted: Change, was: str | None) -> Act:
     """The act that a change of membership is, for the policy.
-    async def _is_for_notices(self, person: UserID, room: Room) -> bool:
-        return await self._db.read(find_notice_room, person) == room.room_id
-
 
     Raises: Invalid.
     """

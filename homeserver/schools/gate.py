@@ -26,9 +26,9 @@ from homeserver.schools.rights import (
     find_contacts,
     find_standing,
     may,
+    may_administer,
     may_encrypt,
     may_set_state,
-    may_administer,
 )
 
 _STAFF: Final = frozenset({Role.ADMINISTRATOR, Role.TEACHER})
@@ -52,9 +52,9 @@ class Gate:
     def __init__(self, facts: Facts, service: UserID, notices: UserID | None = None) -> None:
         self._facts = facts
         self._service = service
+        self._notices = notices
 
     async def check(self, act: Act, /) -> None:
-        self._notices = notices
         """Let the act pass if the tables of `rights` allow it; reads nothing when the facts are in memory.
 
         Raises: Refused: Hidden to strangers, NotAllowed to those who belong.
@@ -72,10 +72,10 @@ class Gate:
             await self._check_media(act, act.by, grants)
         elif isinstance(act, policy.CreateRoom):
             await self._check_creation(act, act.by, grants)
-        elif type(act) in _CONTACTS:
-            await self._check_contact(act, act.by, grants)
         elif isinstance(act, policy.Administer):
             await self._check_deed(act)
+        elif type(act) in _CONTACTS:
+            await self._check_contact(act, act.by, grants)
         else:
             _ALONE.get(type(act), _refuse)(act, grants)
 
@@ -85,19 +85,19 @@ class Gate:
         if place is None or standing is None or not may(standing, Action.ENTER, place.kind):
             if isinstance(act, policy.Leave) and act.room.membership(by) in {"join", "invite", "knock"}:
                 return
-            raise Hidden
-        _IN_ROOM.get(type(act), _refuse_in_room)(act, standing, place)
             if type(act) in _WITH_NOTICES and self._is_for_notices(act, by):
                 return
+            raise Hidden
+        _IN_ROOM.get(type(act), _refuse_in_room)(act, standing, place)
 
-    async def _check_contact(self, act: Any, by: UserID, grants: tuple[Grant, ...]) -> None:
-        others = grants if act.person == by else await self._facts.grants(act.person)
     def _is_for_notices(self, act: RoomAct, by: UserID) -> bool:
         """Whether it is a room in which the server gives notices, to which it has invited the person."""
         create = act.room.state("m.room.create")
         of_server = self._notices is not None and create is not None and create.sender == self._notices
         return of_server and act.room.membership(by) in {"join", "invite"}
 
+    async def _check_contact(self, act: Any, by: UserID, grants: tuple[Grant, ...]) -> None:
+        others = grants if act.person == by else await self._facts.grants(act.person)
         if _CONTACTS[type(act)] not in find_contacts(by, grants, act.person, others):
             raise Hidden
 
@@ -113,8 +113,6 @@ class Gate:
                 return
         raise Hidden
 
-    async def _check_creation(self, act: policy.CreateRoom, by: UserID, grants: tuple[Grant, ...]) -> None:
-        if not grants:
     async def _check_deed(self, act: policy.Administer) -> None:
         """Refuse an operator what would open a school's rooms, or be a way to people past their school."""
         of_school = act.person is not None and await self._facts.is_known(act.person)
@@ -123,6 +121,8 @@ class Gate:
         if not may_administer(act.deed, of_school=of_school):
             raise NotAllowed("Operators do not do this in a region of schools: see docs/schools.md")
 
+    async def _check_creation(self, act: policy.CreateRoom, by: UserID, grants: tuple[Grant, ...]) -> None:
+        if not grants:
             raise Hidden
         _check_direct(act, by)
         person = act.invite[0]
@@ -232,6 +232,9 @@ def _check_account(act: Act, grants: tuple[Grant, ...]) -> None:
     raise NotAllowed("The account is the school's to close: ask the office")
 
 
+_WITH_NOTICES: Final = frozenset({policy.SeeRoom, policy.Join, policy.Ephemeral})
+"""What people do in their room for notices of the server: read, mark as read, and nothing else."""
+
 _RoomJudge: TypeAlias = Callable[[Any, Standing, Place], None]
 _Judge: TypeAlias = Callable[[Any, tuple[Grant, ...]], None]
 
@@ -245,9 +248,6 @@ _IN_ROOM: Mapping[type[Act], _RoomJudge] = {
     policy.Ephemeral: _check_ephemeral,
 }
 """What those who belong in a place may do there; acts that are not listed, such as Invite and Expel, nobody."""
-
-_WITH_NOTICES: Final = frozenset({policy.SeeRoom, policy.Join, policy.Ephemeral})
-"""What people do in their room for notices of the server: read, mark as read, and nothing else."""
 
 _CONTACTS: Mapping[type[Act], Contact] = {
     policy.FindPerson: Contact.FIND,

@@ -268,12 +268,6 @@ COMMANDS: Mapping[Role, frozenset[Command]] = {
 """What the office does for the roles of its organisation. To appoint and to found is the region's (row 6)."""
 
 
-def find_standing(user_id: UserID, grants: Collection[Grant], place: Place) -> Standing | None:
-    """What that person is in that place, None for a stranger there; the first rank of those that count."""
-    if place.kind in _OF_FEW:
-        return _standing_among_few(user_id, grants, place)
-    roles = {grant.role for grant in grants if _counts_in(grant, place)}
-    for role in _RANKS:
 class Reach(StrEnum):
     """How far a deed of an operator reaches in a region of schools."""
 
@@ -330,6 +324,12 @@ def may_administer(deed: str, *, of_school: bool) -> bool:
     return reach is Reach.ALL or (reach is Reach.STRANGERS and not of_school)
 
 
+def find_standing(user_id: UserID, grants: Collection[Grant], place: Place) -> Standing | None:
+    """What that person is in that place, None for a stranger there; the first rank of those that count."""
+    if place.kind in _OF_FEW:
+        return _standing_among_few(user_id, grants, place)
+    roles = {grant.role for grant in grants if _counts_in(grant, place)}
+    for role in _RANKS:
         if role in roles and Standing(role) in KINDS[place.kind].rights:
             return Standing(role)
     return None

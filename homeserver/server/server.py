@@ -53,11 +53,11 @@ class Server:
         self.people = build_accounts(core, self.rooms)
         self.told = build_sync(core, self.rooms.doors.rooms)
         self.purges = build_purges(core, self.rooms, build_sweeper(core))
+        self.admin = build_admin(core, self.rooms, self.people, self.purges)
         self.clerk = build_clerk(core, self.rooms, self.people)
         self.bureau = build_bureau(core, self.rooms, self.people)
         self.metrics = Metrics()
         self._reactor = world.reactor
-        self.admin = build_admin(core, self.rooms, self.people, self.purges)
         self._access = open_access_log(world.settings.log, world.reactor)
         self._control: IListeningPort | None = None
         self._rounds = Rounds(self.bureau.desk, world.reactor)
@@ -135,6 +135,8 @@ class Server:
         await self.rooms.propagations.resume()
         await self.told.pushing.resume()
         await self.purges.resume()
+        await self.admin.prepare()
+        self.rooms.delayed.resume()
 
     async def start(self, run: Run) -> None:
         """Answer requests from now on; `run` does what the operator's commands ask for.
@@ -146,8 +148,6 @@ class Server:
         self._control = open_control(self.core.world.settings.data_dir, run, self._reactor)
         self.people.last_seen.start()
         if self.core.world.settings.policy == "school":
-        await self.admin.prepare()
-        self.rooms.delayed.resume()
             self._rounds.start()
         await self.prepare()
         places = ", ".join(place for door in self.doors for place in door.places())
@@ -175,6 +175,7 @@ class Server:
     async def _put_away(self) -> None:
         """Write down what is only in memory, and let go of the database."""
         await self.people.last_seen.stop()
+        await self.admin.jobs.stop()
         await self.told.pushing.stop()
         await self.core.outward.close()
         await self.core.database.close()
@@ -188,4 +189,3 @@ def build_server(
     Raises: CannotOpen; BadKeyFile.
     """
     return Server(World(settings=settings, reactor=reactor, now_ms=now_ms, token_bytes=token_bytes))
-        await self.admin.jobs.stop()
