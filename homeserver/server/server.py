@@ -27,7 +27,7 @@ from homeserver.server.accounts import account_routes, build_accounts, build_cle
 from homeserver.server.admin import admin_routes, build_admin
 from homeserver.server.core import World, build_core
 from homeserver.server.erasure import build_purges, build_sweeper
-from homeserver.server.media import build_media, media_admin_routes, media_routes
+from homeserver.server.media import media_routes
 from homeserver.server.region import build_region, build_signed_requests, delegation_routes, region_routes
 from homeserver.server.rooms import build_rooms, room_routes
 from homeserver.server.schools import build_bureau, school_routes
@@ -136,7 +136,6 @@ class Server:
         await self.told.pushing.resume()
         await self.purges.resume()
         await self.admin.prepare()
-        self.rooms.delayed.resume()
 
     async def start(self, run: Run) -> None:
         """Answer requests from now on; `run` does what the operator's commands ask for.
