@@ -5,7 +5,7 @@ once loaded. Times and sizes carry their unit in the name.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
@@ -110,12 +110,58 @@ class Passwords(Record, frozen=True, kw_only=True):
     memory_kib: Annotated[int, Meta(ge=8, le=4194304)] = 65536
 
 
+class DelayedEvents(Record, frozen=True, kw_only=True):
+    """How long an event may wait to be sent, and how many of one person may wait at once; with 0 none may."""
+
+    max_delay_ms: Annotated[int, Meta(ge=1, le=10 * 365 * 86400000)] = 86400000
+    max_scheduled: Annotated[int, Meta(ge=0, le=10000)] = 100
+
+
+class Turn(Record, frozen=True, kw_only=True):
+    """The TURN servers of calls: who is given access to them by the `shared_secret`, or by one fixed login."""
+
+    uris: tuple[Annotated[str, Meta(pattern="^turns?:.+")], ...] = ()
+    shared_secret: Annotated[str, Meta(min_length=1)] | None = None
+    user_lifetime_ms: Annotated[int, Meta(ge=60000, le=30 * 86400000)] = 3600000
+    username: Annotated[str, Meta(min_length=1)] | None = None
+    password: Annotated[str, Meta(min_length=1)] | None = None
+
+
+class Previews(Record, frozen=True, kw_only=True):
+    """Of which pages of the web there are previews, once `media.url_previews` turns them on.
+
+    `hosts` are names or patterns (``*.example.org``); None means every host under policy: open, and none under policy:
+    school. A preview is remembered for so many minutes, and kept with its image for so many days. `languages` are
+    asked for, the first before the others.
+    """
+
+    hosts: tuple[Annotated[str, Meta(pattern=r"^[^\s/:@]+$", max_length=255)], ...] | None = None
+    languages: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$")], ...] = ("ru", "en")
+    page_bytes: Annotated[int, Meta(ge=1024, le=1 << 26)] = 5242880
+    image_bytes: Annotated[int, Meta(ge=1024, le=1 << 26)] = 10485760
+    fresh_minutes: Annotated[int, Meta(ge=1, le=525600)] = 60
+    keep_days: Annotated[int, Meta(ge=1, le=3650)] = 3
+
+
+class MediaRetention(Record, frozen=True, kw_only=True):
+    """After how many days files go that nobody has got; None keeps them. Pictures of people and rooms stay, and what
+    an event shows, unless the last two say otherwise; copies from other servers are had again when they are wanted.
+    """
+
+    local_days: Annotated[int, Meta(ge=1, le=36500)] | None = None
+    remote_days: Annotated[int, Meta(ge=1, le=36500)] | None = None
+    keep_pictures: bool = True
+    keep_shown: bool = True
+
+
 class Media(Record, frozen=True, kw_only=True):
-    """Where files lie (relative to the data directory) and which ways to them are open."""
+    """Where files lie (relative to the data directory), which ways to them are open, and how long they stay."""
 
     path: Path = Path("media")
     url_previews: bool = False
     legacy_paths: bool = False
+    previews: Previews = Previews()
+    retention: MediaRetention = MediaRetention()
 
 
 class Contact(Record, frozen=True, kw_only=True):
@@ -180,6 +226,10 @@ class Settings(Record, frozen=True, kw_only=True):
     identity_server: BaseURL | None = None
     media: Media = Media()
     presence: bool = True
+    delayed_events: DelayedEvents = DelayedEvents()
+    login_via_existing_session: bool = False
+    turn: Turn = Turn()
+    rtc_transports: tuple[dict[str, Any], ...] = ()
     support: Support = Support()
     server_notices: ServerNotices = ServerNotices()
     log: Log = Log()
