@@ -101,7 +101,7 @@ def account_routes(core: Core, rooms: RoomParts, people: AccountParts, push_rule
         *dehydrated.routes(DehydratedDevices(database, now_ms)),
         *openid.routes(OpenIDTokens(database, policy, core.mint, now_ms), server_name),
         *moderation.routes(Moderation(database, core.operators, server_name, now_ms)),
-        *networks.routes(core.services.questions, policy),
+        *networks.routes(),
         *userdirectory.routes(UserDirectory(database, policy)),
         *capabilities.routes(policy, default_version=core.world.settings.rooms.default_version),
     )
