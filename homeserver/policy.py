@@ -287,6 +287,11 @@ class ProveIdentity(Act):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceCall(Act):
+    """Get access to the servers that carry calls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloseAccount(Act):
     """Deactivate one's own account."""
 

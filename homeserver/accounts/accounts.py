@@ -9,7 +9,7 @@ from federation.ids import DeviceID, UserID, localpart_of
 from homeserver.accounts.passwords import Passwords, check_strength
 from homeserver.accounts.propagation import Propagations
 from homeserver.policy import CloseAccount, Policy
-from homeserver.storage import accounts, backup, data, devices, keys, profiles
+from homeserver.storage import accounts, backup, data, delayed, devices, keys, logintokens, profiles
 from homeserver.storage.accounts import Account
 from homeserver.storage.database import Database, Txn
 
@@ -111,6 +111,8 @@ def close_account(txn: Txn, user_id: UserID, now_ms: int, erase: bool) -> int:
     keys.remove_cross_signing_keys(txn, user_id)
     backup.remove_backups(txn, user_id)
     profiles.remove_profile(txn, user_id)
+    delayed.remove_delayed(txn, user_id)
+    logintokens.remove_login_tokens(txn, user_id)
     if erase:
         data.remove_account_data(txn, user_id)
     return accounts.append_propagation(txn, user_id, "departure")
@@ -119,6 +121,7 @@ def close_account(txn: Txn, user_id: UserID, now_ms: int, erase: bool) -> int:
 def _set_password(txn: Txn, user_id: UserID, password_hash: str, keep: DeviceID | None, end_others: bool) -> None:
     accounts.set_password(txn, user_id, password_hash)
     if end_others:
+        logintokens.remove_login_tokens(txn, user_id)
         devices.remove_all_devices(txn, user_id, but=keep)
 
 

@@ -138,6 +138,10 @@ class Interactive:
         proof.request = digest
         return proof
 
+    def use_up(self, proof: Proof) -> None:
+        """Let a proof hold for nothing more, not even for the same request again."""
+        self._proofs.pop(proof.key, None)
+
     async def _take(self, operation: Operation, auth: Auth, proof: Proof) -> None:
         done = len(proof.completed)
         due = {flow[done] for flow in operation.flows if len(flow) > done and list(flow[:done]) == proof.completed}

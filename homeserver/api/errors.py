@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from federation.errors import BadIdentifier, BadJSON, EventTooLarge, Refused, RemoteFault
 from homeserver.accounts.passwords import PasswordsBusy
 from homeserver.policy import Conflict, Invalid, NotFound
+from homeserver.rooms.delayed import SentTooFast, TooManyDelayed
 from homeserver.rooms.membership import GuestsForbidden, InvitesBlocked, NoticesStay
 from homeserver.storage.faults import StorageUnavailable
 
@@ -133,6 +134,8 @@ _TABLE: dict[type[BaseException], Callable[..., MatrixError]] = {
     BadJSON: lambda fault: MatrixError(400, "M_BAD_JSON", str(fault)),
     EventTooLarge: lambda fault: MatrixError(413, "M_TOO_LARGE", str(fault)),
     PasswordsBusy: lambda fault: RateLimited(_BUSY_MS),
+    TooManyDelayed: lambda fault: RateLimited(fault.wait_ms),
+    SentTooFast: lambda fault: RateLimited(_BUSY_MS),
     StorageUnavailable: lambda fault: MatrixError(
         503, "M_UNKNOWN", "Storage is unavailable", headers={"Retry-After": str(_BUSY_MS // 1000)}
     ),

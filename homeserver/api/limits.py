@@ -30,6 +30,7 @@ RATES: Final = {
     "login": Rate(burst=300, every_ms=100),
     "password": Rate(burst=10, every_ms=6_000),  # passwords tried for one account from one address
     "account": Rate(burst=200, every_ms=10_000),  # passwords tried for one account from anywhere
+    "token": Rate(burst=10, every_ms=30_000),  # tokens that let a person in elsewhere
     "register": Rate(burst=60, every_ms=1_000),
     "message": Rate(burst=60, every_ms=100),
     "create": Rate(burst=20, every_ms=2_000),

@@ -15,6 +15,21 @@ _V3 = "/_matrix/client/v3"
 _ROOM = _V3 + "/rooms/{roomId}"
 _MEDIA = "/_matrix/client/v1/media"
 
+_DELAYED = "/_matrix/client/unstable/org.matrix.msc4140/delayed_events"
+_SCHEDULE = ("PUT", "/_matrix/client/unstable/org.matrix.msc4140/rooms/{roomId}/delayed_event/{eventType}/{txnId}")
+DELAYS: Final = frozenset(
+    {
+        _SCHEDULE,
+        ("GET", _DELAYED),
+        ("GET", _DELAYED + "/{delayId}"),
+        ("POST", _DELAYED + "/{delayId}"),
+        ("POST", _DELAYED + "/{delayId}/cancel"),
+        ("POST", _DELAYED + "/{delayId}/restart"),
+        ("POST", _DELAYED + "/{delayId}/send"),
+    }
+)
+"""The endpoints of delayed events, all of which are for guests too (MSC4140)."""
+
 GUESTS_MAY: Final = frozenset(
     {
         ("GET", _ROOM + "/state"),
@@ -46,6 +61,7 @@ GUESTS_MAY: Final = frozenset(
         ("POST", _V3 + "/keys/upload"),
         ("POST", _V3 + "/keys/query"),
         ("POST", _V3 + "/keys/claim"),
+        *DELAYS,
         # Beyond the specification's list: what a client needs in order to get there, and to leave.
         ("GET", _V3 + "/capabilities"),
         ("POST", _V3 + "/user/{userId}/filter"),
@@ -67,6 +83,7 @@ SUSPENDED_MAY_NOT: Final = frozenset(
         ("PUT", _ROOM + "/send/{eventType}/{txnId}"),
         ("PUT", _ROOM + "/state/{eventType}"),
         ("PUT", _ROOM + "/state/{eventType}/{stateKey}"),
+        _SCHEDULE,
         ("PUT", _ROOM + "/typing/{userId}"),
         ("PUT", _V3 + "/profile/{userId}/{keyName}"),
         ("DELETE", _V3 + "/profile/{userId}/{keyName}"),

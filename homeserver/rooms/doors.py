@@ -49,6 +49,7 @@ class Doors:
     mutual: Mutual
     reports: Reports
     relations: Relations
+    transactions: Transactions
 
 
 def build_doors(
@@ -60,6 +61,7 @@ def build_doors(
     memberships = Memberships(rooms, database, policy, find_profile)
     aliases = Aliases(rooms, database, policy, rooms.seal.now_ms)
     summaries = Summaries(rooms, policy, aliases)
+    transactions = Transactions(database)
     return Doors(
         rooms=rooms,
         views=views,
@@ -67,7 +69,7 @@ def build_doors(
         members=Members(database, views),
         states=States(database, views),
         settings=Settings(rooms, database, policy, memberships, aliases),
-        sending=Sending(rooms, views, history, policy, Transactions(database), Relating(database)),
+        sending=Sending(rooms, views, history, policy, transactions, Relating(database)),
         memberships=memberships,
         creation=Creation(rooms, database, policy, find_profile, default_version),
         aliases=aliases,
@@ -80,4 +82,5 @@ def build_doors(
         mutual=Mutual(database, policy),
         reports=Reports(rooms, database, policy, views, history, summaries),
         relations=Relations(database, views),
+        transactions=transactions,
     )

@@ -22,6 +22,7 @@ from homeserver.rooms.seal import Draft
 from homeserver.storage.changes import UserDataChanged
 from homeserver.storage.data import blocks_invitations
 from homeserver.storage.database import Database, Txn
+from homeserver.storage.events import Origin
 from homeserver.storage.members import set_forgotten
 from homeserver.storage.notices import find_notice_room
 from homeserver.storage.purge import find_blocker
@@ -97,7 +98,7 @@ async def check_invitable(database: Database, person: UserID) -> None:
 class Change:
     """A change of somebody's membership that `by` wants; `content` is what a client wrote beside it.
 
-    `guest`: `by` is a guest of this server.
+    `guest`: `by` is a guest of this server. `origin`: what request made the change, where that is to be known again.
     """
 
     by: UserID
@@ -106,6 +107,7 @@ class Change:
     reason: str | None = None
     content: Mapping[str, object] | None = None
     guest: bool = False
+    origin: Origin | None = None
 
 
 class Memberships:
@@ -202,6 +204,14 @@ class Memberships:
             raise Invalid("M_UNKNOWN", "Leave the room before forgetting it")
         await self._db.write(_forget, by, room.nid, room.room_id)
 
+    async def check(self, room: Room, wanted: Change) -> None:
+        """Ask the policy whether a membership may be changed so, as things are now.
+
+        Raises: Invalid for a membership that there is not.
+        """
+        before = room.head.find(("m.room.member", wanted.person))
+        await self._policy.check(_act(room, wanted, before.membership if before is not None else None))
+
     async def change(self, room: Room, wanted: Change) -> EventID:
         """Change a membership; what is so already stays as it is, and its event is the answer.
 
@@ -225,7 +235,8 @@ class Memberships:
         if before is not None and before.sender == wanted.by and is_same(before.content, content):
             await self._rooms.wait_for(room)
             return before.event_id
-        draft = Draft(type="m.room.member", sender=wanted.by, content=content, state_key=wanted.person)
+        person, origin = wanted.person, wanted.origin
+        draft = Draft(type="m.room.member", sender=wanted.by, content=content, state_key=person, origin=origin)
         comes = wanted.membership == "join" and was != "join"
         if comes and await self._db.read(find_blocker, room.room_id) is not None:
             raise RoomBlocked

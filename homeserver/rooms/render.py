@@ -9,7 +9,7 @@ import msgspec
 
 from federation.ids import DeviceID, UserID
 from homeserver.rooms.sight import Bundle, Seen
-from homeserver.storage.events import RoomEvent
+from homeserver.storage.events import DELAYED, RoomEvent
 
 _encode = msgspec.json.encode
 
@@ -61,8 +61,11 @@ def unsigned(
     parts = []
     if asker.now_ms is not None:
         parts.append(b'"age":%d' % (asker.now_ms - held.event.origin_server_ts))
-    if held.origin is not None and held.origin[:2] == (asker.user_id, asker.device_id):
-        parts.append(b'"transaction_id":' + _encode(held.origin.txn_id))
+    if held.origin is not None and held.origin.user_id == asker.user_id:
+        if held.origin.device_id == asker.device_id:
+            parts.append(b'"transaction_id":' + _encode(held.origin.txn_id))
+        elif held.origin.device_id == DELAYED:
+            parts.append(b'"org.matrix.msc4140.delay_id":' + _encode(held.origin.txn_id))
     if membership is not None:
         parts.append(b'"membership":' + _encode(membership))
     if held.redacted_because is not None:

@@ -16,7 +16,7 @@ from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Draft
 from homeserver.rooms.transactions import Request, Transactions
 from homeserver.rooms.view import View, Views
-from homeserver.storage.events import Origin
+from homeserver.storage.events import Origin, RoomEvent
 from homeserver.storage.relations import find_relation
 
 REDACTION = "m.room.redaction"
@@ -66,10 +66,22 @@ class Sending:
         request = Request(room_id, event_id, origin.txn_id)
         return await self._transactions.once(origin, request, lambda: self._redact(origin, room_id, event_id, content))
 
+    async def check(self, by: UserID, room_id: str, event_type: str, content: Mapping[str, object]) -> None:
+        """Refuse what the policy would not let somebody send now, who is in the room; power is not looked at."""
+        if event_type == REDACTION:
+            await self._open_redaction(by, room_id, _target_of(content))
+        else:
+            await self._open(by, room_id, event_type, content)
+
+    async def _open(self, by: UserID, room_id: str, event_type: str, content: Mapping[str, object]) -> Room:
+        """The room for somebody who may send that there."""
+        room = await self._views.open_joined(by, room_id)
+        poll = await self._find_poll(room, by, content) if event_type in RESPONSES else None
+        await self._policy.check(SendEvent(by=by, room=room, type=event_type, content=content, poll=poll))
+        return room
+
     async def _send(self, origin: Origin, room_id: str, event_type: str, content: Mapping[str, object]) -> EventID:
-        room = await self._views.open_joined(origin.user_id, room_id)
-        poll = await self._find_poll(room, origin.user_id, content) if event_type in RESPONSES else None
-        await self._policy.check(SendEvent(by=origin.user_id, room=room, type=event_type, content=content, poll=poll))
+        room = await self._open(origin.user_id, room_id, event_type, content)
         draft = Draft(type=event_type, sender=origin.user_id, content=content, origin=origin)
         if "m.relates_to" not in content:
             return (await self._rooms.append(room, draft)).event_id
@@ -82,17 +94,21 @@ class Sending:
         seen = await self._history.find(View(room=room, user_id=sender), relation.event_id) if relation else None
         return None if seen is None else seen.held.event
 
-    async def _redact(self, origin: Origin, room_id: str, event_id: str, content: Mapping[str, object]) -> EventID:
-        sender = origin.user_id
-        room = await self._views.open_joined(sender, room_id)
-        seen = await self._history.find(View(room=room, user_id=sender), event_id)
+    async def _open_redaction(self, by: UserID, room_id: str, event_id: str) -> tuple[Room, RoomEvent]:
+        """The room and the event in it for somebody who may redact that."""
+        room = await self._views.open_joined(by, room_id)
+        seen = await self._history.find(View(room=room, user_id=by), event_id)
         if seen is None:
             raise NotFound("Event not found")
         target = seen.held
-        await self._policy.check(Redact(by=sender, room=room, event_id=target.event_id, target=target.event))
+        await self._policy.check(Redact(by=by, room=room, event_id=target.event_id, target=target.event))
+        return room, target
+
+    async def _redact(self, origin: Origin, room_id: str, event_id: str, content: Mapping[str, object]) -> EventID:
+        room, target = await self._open_redaction(origin.user_id, room_id, event_id)
         draft = Draft(
             type=REDACTION,
-            sender=sender,
+            sender=origin.user_id,
             content={name: value for name, value in content.items() if name != "redacts"},
             redacts=target.event_id,
             target=target,

@@ -17,7 +17,7 @@ from homeserver.rooms.seal import Draft
 from homeserver.rooms.view import View, Views
 from homeserver.storage.accounts import load_guests
 from homeserver.storage.database import Database
-from homeserver.storage.events import RoomEvent
+from homeserver.storage.events import Origin, RoomEvent
 from homeserver.storage.state import find_state, load_state
 
 GUEST_ACCESS: Final[StateKey] = ("m.room.guest_access", "")
@@ -72,10 +72,32 @@ class Settings:
         self._memberships = memberships
         self._aliases = aliases
 
+    async def check(self, by: UserID, room_id: str, key: StateKey, content: Mapping[str, object]) -> None:
+        """Refuse what the policy would not let somebody set now, who is in the room; power is not looked at.
+
+        Raises: Hidden; Refused; Invalid; BadIdentifier for a membership of nobody.
+        """
+        room = await self._rooms.load(room_id)
+        if room is None or by not in room.joined_members:
+            raise Hidden
+        if key[0] == "m.room.member":
+            await self._memberships.check(room, _change(by, key[1], content))
+        else:
+            await self._policy.check(SetState(by=by, room=room, type=key[0], state_key=key[1], content=content))
+
     async def put(
-        self, by: UserID, room_id: str, key: StateKey, content: Mapping[str, object], *, guest: bool = False
+        self,
+        by: UserID,
+        room_id: str,
+        key: StateKey,
+        content: Mapping[str, object],
+        *,
+        guest: bool = False,
+        origin: Origin | None = None,
     ) -> EventID:
         """Set the state under a key; the event that sets it. What is so already stays as it is.
+
+        With an `origin` the event is known by that again.
 
         Raises: Hidden; Refused; Invalid; BadIdentifier for a membership of nobody; EventTooLarge.
         Spec: client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey
@@ -84,7 +106,8 @@ class Settings:
         if room is None:
             raise Hidden
         if key[0] == "m.room.member":
-            return await self._memberships.change(room, replace(_change(by, key[1], content), guest=guest))
+            wanted = replace(_change(by, key[1], content), guest=guest, origin=origin)
+            return await self._memberships.change(room, wanted)
         if by not in room.joined_members:
             raise Hidden
         await self._policy.check(SetState(by=by, room=room, type=key[0], state_key=key[1], content=content))
@@ -94,7 +117,7 @@ class Settings:
         if before is not None and is_same(before.content, content) and _has_power(room, by, key[0]):
             await self._rooms.wait_for(room)
             return before.event_id
-        drafts = [Draft(type=key[0], sender=by, content=content, state_key=key[1])]
+        drafts = [Draft(type=key[0], sender=by, content=content, state_key=key[1], origin=origin)]
         if key == GUEST_ACCESS and content.get("guest_access") != "can_join":
             drafts += await self._farewells(room)
         ((held, *_),) = await self._rooms.commit([(room, drafts)])

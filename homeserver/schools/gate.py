@@ -16,6 +16,7 @@ from homeserver.policy import Act, Hidden, RoomAct
 from homeserver.rooms.polls import is_answer
 from homeserver.schools.facts import Facts
 from homeserver.schools.rights import (
+    CALLERS,
     QUOTA_BYTES,
     Action,
     Contact,
@@ -218,6 +219,12 @@ def _check_belongs(act: Act, grants: tuple[Grant, ...]) -> None:
         raise Hidden
 
 
+def _check_call(act: policy.PlaceCall, grants: tuple[Grant, ...]) -> None:
+    _check_belongs(act, grants)
+    if not any(grant.role in CALLERS for grant in grants):
+        raise NotAllowed("Pupils do not call from here")
+
+
 def _check_upload(act: policy.UploadMedia, grants: tuple[Grant, ...]) -> None:
     _check_belongs(act, grants)
     if act.used + (act.size or 0) > max(QUOTA_BYTES[grant.role] for grant in grants):
@@ -262,5 +269,6 @@ _ALONE: Mapping[type[Act], _Judge] = {
     policy.SetPresence: _check_belongs,
     policy.UploadMedia: _check_upload,
     policy.LogIn: _pass_alone,
+    policy.PlaceCall: _check_call,
     policy.CloseAccount: _check_account,
 }

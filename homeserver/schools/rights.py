@@ -262,6 +262,9 @@ CONTACTS: Mapping[tuple[Role, Nearness, Role], frozenset[Contact]] = {
 
 _NOTHING: frozenset[Contact] = frozenset()
 
+CALLERS: Final[frozenset[Role]] = frozenset({Role.ADMINISTRATOR, Role.TEACHER, Role.PARENT})
+"""Who is given access to the servers that carry calls; pupils call nobody by themselves. School: rows 49, 57"""
+
 COMMANDS: Mapping[Role, frozenset[Command]] = {
     Role.ADMINISTRATOR: frozenset({Command.SEE, Command.ENROL, Command.DISMISS, Command.STRUCTURE}),
 }

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 
+from msgspec.structs import asdict
+
+from config.settings import Settings
 from homeserver.accounts.accounts import Accounts
 from homeserver.accounts.commands import Clerk
 from homeserver.accounts.data import ClientConfig
 from homeserver.accounts.interactive import Interactive
 from homeserver.accounts.login import Logins
+from homeserver.accounts.logintokens import LoginTokens
 from homeserver.accounts.moderation import Moderation
 from homeserver.accounts.openid import OpenIDTokens
 from homeserver.accounts.passwords import Passwords
@@ -23,6 +27,7 @@ from homeserver.api.client import (
     devices,
     keys,
     login,
+    logintokens,
     moderation,
     networks,
     openid,
@@ -87,8 +92,12 @@ def account_routes(core: Core, rooms: RoomParts, people: AccountParts, push_rule
     now_ms = core.world.now_ms
     interactive = Interactive(people.accounts, people.registration, core.mint, server_name, now_ms)
     logins = Logins(database, policy, people.accounts, core.mint)
+    tokens = None
+    if core.world.settings.login_via_existing_session:
+        tokens = LoginTokens(database, policy, core.mint, now_ms)
     return (
-        *login.routes(logins, people.sessions, server_name),
+        *login.routes(logins, people.sessions, server_name, tokens),
+        *(() if tokens is None else logintokens.routes(tokens, interactive)),
         *register.routes(people.registration, interactive, logins, server_name),
         *account.routes(people.accounts, interactive),
         *contacts.routes(),
@@ -103,5 +112,13 @@ def account_routes(core: Core, rooms: RoomParts, people: AccountParts, push_rule
         *moderation.routes(Moderation(database, core.operators, server_name, now_ms)),
         *networks.routes(),
         *userdirectory.routes(UserDirectory(database, policy)),
-        *capabilities.routes(policy, default_version=core.world.settings.rooms.default_version),
+        *capabilities.routes(policy, _abilities(core.world.settings)),
+    )
+
+
+def _abilities(settings: Settings) -> capabilities.Abilities:
+    return capabilities.Abilities(
+        default_version=settings.rooms.default_version,
+        login_tokens=settings.login_via_existing_session,
+        delayed=asdict(settings.delayed_events),
     )

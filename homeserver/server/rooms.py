@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass, replace
 
+from msgspec.structs import asdict
+
+from federation.ids import UserID
 from homeserver.accounts.profile import Profiles
 from homeserver.accounts.propagation import Propagations
 from homeserver.api.client import rooms as client_rooms
+from homeserver.api.errors import RateLimited, find_matrix_error
 from homeserver.api.route import Route
 from homeserver.rooms.create import Creation
+from homeserver.rooms.delayed import Bounds, DelayedEvents, Senders
+from homeserver.rooms.delayed import World as DelayedWorld
 from homeserver.rooms.doors import Doors as RoomDoors
 from homeserver.rooms.doors import build_doors
 from homeserver.rooms.rooms import Rooms
@@ -25,6 +31,7 @@ class RoomParts:
     doors: RoomDoors
     profiles: Profiles
     propagations: Propagations
+    delayed: DelayedEvents
     desk: Desk
 
 
@@ -53,9 +60,36 @@ def build_rooms(core: Core) -> RoomParts:
     profiles = Profiles(database, policy, propagations)
     creation = Creation(rooms, database, policy, profiles.find, settings.rooms.default_version, begin)
     doors = replace(doors, creation=creation)
-    return RoomParts(doors=doors, profiles=profiles, propagations=propagations, desk=desk)
+    delayed = build_delayed(core, doors)
+    return RoomParts(doors=doors, profiles=profiles, propagations=propagations, delayed=delayed, desk=desk)
+
+
+def build_delayed(core: Core, doors: RoomDoors) -> DelayedEvents:
+    """Make what sends events later."""
+    world = core.world
+
+    def may_send(user_id: UserID) -> bool:
+        try:
+            core.limits.check("message", user_id)
+        except RateLimited:
+            return False
+        return True
+
+    def explain(fault: BaseException) -> dict[str, object] | None:
+        answer = find_matrix_error(fault)
+        return None if answer is None else answer.body()
+
+    outside = DelayedWorld(
+        clock=world.reactor,
+        now_ms=world.now_ms,
+        make_id=doors.rooms.seal.make_opaque,
+        may_send=may_send,
+        explain=explain,
+    )
+    senders = Senders(sending=doors.sending, settings=doors.settings, transactions=doors.transactions)
+    return DelayedEvents(core.database, senders, Bounds(**asdict(world.settings.delayed_events)), outside)
 
 
 def room_routes(core: Core, rooms: RoomParts) -> tuple[Route, ...]:
     """The endpoints of rooms."""
-    return client_rooms.routes(rooms.doors, core.world.now_ms, core.world.server_name)
+    return client_rooms.routes(rooms.doors, rooms.delayed, core.world.now_ms, core.world.server_name)

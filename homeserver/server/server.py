@@ -13,6 +13,7 @@ from homeserver.accounts.data import Filters
 from homeserver.api import metrics as metrics_page
 from homeserver.api.access import Instants, open_access_log
 from homeserver.api.client import (
+    absent,
     events,
     versions,
 )
@@ -25,6 +26,7 @@ from homeserver.control import Run, open_control
 from homeserver.schools.rounds import Rounds
 from homeserver.server.accounts import account_routes, build_accounts, build_clerk
 from homeserver.server.admin import admin_routes, build_admin
+from homeserver.server.calls import call_routes
 from homeserver.server.core import World, build_core
 from homeserver.server.erasure import build_purges, build_sweeper
 from homeserver.server.media import media_routes
@@ -91,9 +93,9 @@ class Server:
         return {
             "client": (
                 *delegation,
-                *versions.routes(
-                    settings.public_base_url, settings.identity_server, versions.build_support(settings.support)
-                ),
+                *versions.routes(versions.build_discovery(settings), versions.build_support(settings.support)),
+                *absent.routes(),
+                *call_routes(core),
                 *account_routes(core, self.rooms, self.people, self.told.counts.rules),
                 *sync_routes(core, self.told, Filters(core.database)),
                 *events.routes(build_events(self.told.sync, core.streams, core.database, self.rooms.doors)),
@@ -134,6 +136,7 @@ class Server:
             await self.bureau.desk.settle_all()
         await self.rooms.propagations.resume()
         await self.told.pushing.resume()
+        self.rooms.delayed.resume()
         await self.purges.resume()
         await self.admin.prepare()
 
@@ -156,6 +159,7 @@ class Server:
         """Accept nobody any more, answer who waits, finish what is being done, write it all down."""
         self._rounds.stop()
         self.region.regions.stop()
+        self.rooms.delayed.stop()
         if self._control is not None:
             self._control.stopListening()
         if any(door.ports for door in self.doors):

@@ -24,6 +24,12 @@ _REPLACEMENT: Final = "\ufffd"
 _DEEPEST: Final = 2**63 - 1
 
 
+DELAYED: Final = DeviceID("\tdelayed")
+"""In the place of a device in an `Origin`: the event was sent after a delay, whose ID is `txn_id`. No device has that
+name, and only the sender is told the ID.
+"""
+
+
 class Standing(IntEnum):
     """What became of an event when it was judged."""
 

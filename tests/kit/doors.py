@@ -183,7 +183,7 @@ class DoorsCase(TestCase):
             *todevice.routes(self.to_device),
             *backup.routes(Backups(self.db)),
             *dehydrated.routes(DehydratedDevices(self.db, self.now_ms)),
-            *capabilities.routes(self.policy, default_version="12"),
+            *capabilities.routes(self.policy, capabilities.Abilities(default_version="12")),
             *admin_register.routes(self.registration, nonces, SERVER),
         )
         self.db.on_commit = self._tell

@@ -34,6 +34,8 @@ from homeserver.api.edge import Attendants, Edge
 from homeserver.api.limits import RateLimits
 from homeserver.api.metrics import Metrics
 from homeserver.policy import Act
+from homeserver.rooms.delayed import Bounds, DelayedEvents, Senders
+from homeserver.rooms.delayed import World as DelayedWorld
 from homeserver.rooms.doors import Doors, build_doors
 from homeserver.rooms.rooms import CAPACITY, Rooms
 from homeserver.rooms.seal import Seal
@@ -187,7 +189,18 @@ class HouseCase(TestCase):
             access=None,
             spool_dir=None,
         )
-        routes = rooms_api.routes(self.doors, self.now_ms, SERVER)
+        outside = DelayedWorld(
+            clock=self.clock,
+            now_ms=self.now_ms,
+            make_id=seal.make_opaque,
+            may_send=lambda user_id: True,
+            explain=lambda fault: None,
+        )
+        senders = Senders(
+            sending=self.doors.sending, settings=self.doors.settings, transactions=self.doors.transactions
+        )
+        later = DelayedEvents(self.db, senders, Bounds(max_delay_ms=1, max_scheduled=0), outside)
+        routes = rooms_api.routes(self.doors, later, self.now_ms, SERVER)
         self.factory = EdgeFactory(Edge(routes, attendants))
 
     async def _find_session(self, token: str) -> Session | None:

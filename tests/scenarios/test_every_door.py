@@ -15,13 +15,15 @@ from tests.kit.people import Person
 Things = Mapping[str, str]
 """What a request may name, by the parameter of a path."""
 
+DELAYED = "/_matrix/client/unstable/org.matrix.msc4140"
+
 ONES_OWN = re.compile(
     r"/(logout|logout/all|account/deactivate|account/password|refresh|register|initialSync|room_keys/version|create)$"
 )
 """Doors that name nobody and nothing of others, or end the session, or answer anew each time."""
 
 PASSING = re.compile(
-    r'"(session|next_batch|pos|content_uri|event_id|filter_id)":"[^"]*"|"(last_active_ago|age|origin_server_ts)":\d+'
+    r'"(session|next_batch|pos|content_uri|event_id|filter_id|delay_id)":"[^"]*"|"(last_active_ago|age|origin_server_ts)":\d+'
 )
 """Parts of answers that differ each time."""
 
@@ -29,10 +31,12 @@ FIXED = {
     "serverName": "north.example", "eventType": "m.room.name", "stateKey": "", "relType": "m.thread", "type": "org.x",
     "tag": "u.x", "keyName": "org.x", "kind": "room", "roomAlias": "#x:north.example", "protocol": "x",
     "fileName": "x", "version": "1", "sessionId": "x", "receiptType": "m.read", "txnId": "t1",
+    "idpId": "x",
 }  # fmt: skip
 
 NOTHING = {"roomId": "!" + "x" * 43, "eventId": "$" + "x" * 43, "userId": "@xxxxx:north.example", "mediaId": "x" * 32,
-           "deviceId": "XXXXXXXXXX", "filterId": "987654", "orgId": "x" * 12, "classId": "x" * 12}  # fmt: skip
+           "deviceId": "XXXXXXXXXX", "filterId": "987654", "orgId": "x" * 12, "classId": "x" * 12,
+           "delayId": "x" * 24}  # fmt: skip
 
 UNREAD = {
     ("GET", "/_matrix/client/v3/keys/changes"),
@@ -64,6 +68,7 @@ def build_fields(things: Things) -> dict[str, Any]:
         **{"rooms": {room: {"sessions": {}}}, "sessions": {}, **session, "actions": [], "enabled": True},
         **{"type": "m.login.password", "identifier": {"type": "m.id.user", "user": person}, "password": "wrong"},
         **{"kind": None, "app_id": "x", "pushkey": "x", "algorithm": "x", "auth_data": {}, "device_id": device},
+        **{"delay_ms": 60_000, "content": {}, "action": "send"},
         **{"device_data": {}, "m.relates_to": {"rel_type": "m.thread", "event_id": event}},
     }
 
@@ -107,7 +112,10 @@ class EveryDoor(DistrictCase):
         content = {"msgtype": "m.file", "body": "x", "url": uri}
         await person.send_event(room, "m.room.message", content)
         kept = await person.ok("POST", f"/user/{person.user_id}/filter", {"room": {"rooms": [room]}})
-        return {"roomId": room, "eventId": event_id, "userId": person.user_id, "mediaId": uri.rpartition("/")[2],
+        path = f"{DELAYED}/rooms/{quote(room)}/delayed_event/m.room.message/later"
+        later = await person.ok("PUT", path, {"delay_ms": 60_000, "content": {"body": "x"}})
+        return {"delayId": later["delay_id"],
+                "roomId": room, "eventId": event_id, "userId": person.user_id, "mediaId": uri.rpartition("/")[2],
                 "deviceId": person.device_id, "filterId": kept["filter_id"], "orgId": self.org_id,
                 "classId": await self.class_id(title)}  # fmt: skip
 

@@ -3,6 +3,8 @@
 Spec: client-server-api#capabilities-negotiation
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from federation.versions import ROOM_VERSIONS
@@ -13,9 +15,20 @@ _ASKED_FIELDS = ("displayname", "avatar_url", "m.tz", "m.example_field")
 """The fields that clients know how to set, and one that stands for all others."""
 
 
-def routes(policy: Policy, *, default_version: str) -> tuple[Route, ...]:
-    """The endpoint of capabilities; `default_version` is that of new rooms."""
-    api = _CapabilitiesAPI(policy, default_version)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abilities:
+    """What the configuration says: the version of new rooms, whether people may let themselves in on another device
+    (`login_tokens`), and the bounds of delayed events.
+    """
+
+    default_version: str
+    login_tokens: bool = False
+    delayed: Mapping[str, int] = field(default_factory=dict)
+
+
+def routes(policy: Policy, abilities: Abilities) -> tuple[Route, ...]:
+    """The endpoint of capabilities."""
+    api = _CapabilitiesAPI(policy, abilities)
     return (
         Route(
             method="GET",
@@ -28,10 +41,11 @@ def routes(policy: Policy, *, default_version: str) -> tuple[Route, ...]:
 
 
 class _CapabilitiesAPI:
-    def __init__(self, policy: Policy, default_version: str) -> None:
+    def __init__(self, policy: Policy, abilities: Abilities) -> None:
         self._policy = policy
+        self._abilities = abilities
         stability = {name: "stable" if version.stable else "unstable" for name, version in ROOM_VERSIONS.items()}
-        self._rooms = {"default": default_version, "available": stability}
+        self._rooms = {"default": abilities.default_version, "available": stability}
 
     async def see(self, call: Call) -> Reply:
         session = call.caller
@@ -50,7 +64,8 @@ class _CapabilitiesAPI:
                 "m.set_displayname": {"enabled": fields["displayname"]},
                 "m.set_avatar_url": {"enabled": fields["avatar_url"]},
                 "m.3pid_changes": {"enabled": False},
-                "m.get_login_token": {"enabled": False},
+                "m.get_login_token": {"enabled": self._abilities.login_tokens and session.kind == "user"},
+                "org.matrix.msc4140.delayed_events": self._abilities.delayed,
                 "m.forget_forced_upon_leave": {"enabled": False},
                 **({"m.account_moderation": {"lock": True, "suspend": True}} if session.admin else {}),
             }

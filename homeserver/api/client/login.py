@@ -8,7 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from federation.ids import ServerName
-from homeserver.accounts.login import Logins, find_local_user, find_named_user, parse_device_wish
+from homeserver.accounts.login import DeviceWish, Logins, find_local_user, find_named_user, parse_device_wish
+from homeserver.accounts.logintokens import LoginTokens
 from homeserver.accounts.sessions import AccountLocked, Sessions, UnknownToken
 from homeserver.accounts.tokens import Grant
 from homeserver.api import errors
@@ -17,6 +18,7 @@ from homeserver.api.limits import address_key
 from homeserver.api.route import Call, Reply, Route
 
 _PASSWORD = "m.login.password"  # noqa: S105 - the name of a type of login
+_TOKEN = "m.login.token"  # noqa: S105 - as above
 
 
 class LoginBody(Struct, frozen=True):
@@ -31,6 +33,7 @@ class LoginBody(Struct, frozen=True):
     medium: str | None = None
     address: str | None = None
     password: str | None = None
+    token: str | None = None
     device_id: str | None = None
     initial_device_display_name: str | None = None
     refresh_token: bool | None = None
@@ -81,9 +84,11 @@ def build_locked() -> MatrixError:
     return MatrixError(401, "M_USER_LOCKED", "This account has been locked", {"soft_logout": True})
 
 
-def routes(logins: Logins, sessions: Sessions, server_name: ServerName) -> tuple[Route, ...]:
-    """The endpoints of sessions."""
-    api = _LoginAPI(logins, sessions, server_name)
+def routes(
+    logins: Logins, sessions: Sessions, server_name: ServerName, tokens: LoginTokens | None = None
+) -> tuple[Route, ...]:
+    """The endpoints of sessions; with `tokens` people may log in by one."""
+    api = _LoginAPI(logins, sessions, server_name, tokens)
     v3 = "/_matrix/client/v3"
     return (
         Route(
@@ -127,29 +132,39 @@ def routes(logins: Logins, sessions: Sessions, server_name: ServerName) -> tuple
 
 
 class _LoginAPI:
-    def __init__(self, logins: Logins, sessions: Sessions, server_name: ServerName) -> None:
+    def __init__(
+        self, logins: Logins, sessions: Sessions, server_name: ServerName, tokens: LoginTokens | None
+    ) -> None:
         self._logins = logins
         self._sessions = sessions
         self._server_name = server_name
+        self._tokens = tokens
 
     async def flows(self, call: Call) -> Reply:
-        return {"flows": [{"type": _PASSWORD}]}
+        by_token = [] if self._tokens is None else [{"type": _TOKEN, "get_login_token": True}]
+        return {"flows": [{"type": _PASSWORD}, *by_token]}
 
     async def log_in(self, call: Call) -> Reply:
         body: LoginBody = call.body
+        wish = parse_device_wish(
+            body.device_id, body.initial_device_display_name, refreshable=body.refresh_token is True
+        )
+        try:
+            grant = await self._let_in(body, wish, address_key(call.ip))
+        except AccountLocked:
+            raise build_locked() from None
+        return answer_grant(grant, self._server_name)
+
+    async def _let_in(self, body: LoginBody, wish: DeviceWish, origin: str) -> Grant:
+        if body.type == _TOKEN and self._tokens is not None:
+            if body.token is None:
+                raise MatrixError(400, "M_MISSING_PARAM", "A token is needed")
+            return await self._tokens.log_in(body.token, wish)
         if body.type != _PASSWORD:
             raise MatrixError(400, "M_UNKNOWN", "Unknown type of login")
         if body.password is None:
             raise MatrixError(400, "M_MISSING_PARAM", "A password is needed")
-        wish = parse_device_wish(
-            body.device_id, body.initial_device_display_name, refreshable=body.refresh_token is True
-        )
-        user_id = self._find_user(body)
-        try:
-            grant = await self._logins.with_password(user_id, body.password, wish, address_key(call.ip))
-        except AccountLocked:
-            raise build_locked() from None
-        return answer_grant(grant, self._server_name)
+        return await self._logins.with_password(self._find_user(body), body.password, wish, origin)
 
     def _find_user(self, body: LoginBody) -> Any:
         if body.identifier is not None:

@@ -6,6 +6,7 @@ from homeserver.api.client import (
     aliases,
     create,
     dates,
+    delayed,
     directory,
     history,
     membership,
@@ -18,16 +19,18 @@ from homeserver.api.client import (
     upgrade,
 )
 from homeserver.api.route import Route
+from homeserver.rooms.delayed import DelayedEvents
 from homeserver.rooms.doors import Doors
 
 
-def routes(doors: Doors, now_ms: Callable[[], int], server_name: str) -> tuple[Route, ...]:
+def routes(doors: Doors, later: DelayedEvents, now_ms: Callable[[], int], server_name: str) -> tuple[Route, ...]:
     """The endpoints of rooms, from creating one to finding it."""
     return (
         *create.routes(doors.creation),
         *membership.routes(doors.memberships, doors.aliases, doors.members),
-        *send.routes(doors.sending),
-        *state.routes(doors.states, doors.settings, now_ms),
+        *send.routes(doors.sending, later),
+        *delayed.routes(later),
+        *state.routes(doors.states, doors.settings, later, now_ms),
         *history.routes(doors.history, doors.members, now_ms),
         *aliases.routes(doors.aliases),
         *directory.routes(doors.directory, server_name),

@@ -7,8 +7,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from homeserver.api.client.delayed import find_delay, schedule
 from homeserver.api.route import Call, Reply, Route
+from homeserver.rooms.delayed import DelayedEvents
 from homeserver.rooms.send import Sending
+from homeserver.storage.delayed import Later
 from homeserver.storage.events import Origin
 
 _ROOM = "/_matrix/client/v3/rooms/{roomId}"
@@ -20,9 +23,9 @@ class Redaction(Struct, frozen=True):
     reason: str | None = None
 
 
-def routes(sending: Sending) -> tuple[Route, ...]:
+def routes(sending: Sending, delayed: DelayedEvents) -> tuple[Route, ...]:
     """The endpoints that send messages and redactions."""
-    api = _SendAPI(sending)
+    api = _SendAPI(sending, delayed)
     return (
         Route(
             method="PUT",
@@ -45,11 +48,14 @@ def routes(sending: Sending) -> tuple[Route, ...]:
 
 
 class _SendAPI:
-    def __init__(self, sending: Sending) -> None:
+    def __init__(self, sending: Sending, delayed: DelayedEvents) -> None:
         self._sending = sending
+        self._delayed = delayed
 
     async def send(self, call: Call) -> Reply:
-        params = call.params
+        params, delay_ms = call.params, find_delay(call)
+        if delay_ms is not None:
+            return await schedule(self._delayed, call, Later(type=params["eventType"], content=call.body), delay_ms)
         event_id = await self._sending.send(_origin(call), params["roomId"], params["eventType"], call.body)
         return {"event_id": event_id}
 

@@ -8,17 +8,20 @@ from typing import Any
 
 import msgspec
 
+from homeserver.api.client.delayed import find_delay, schedule
 from homeserver.api.route import Call, Reply, Route
+from homeserver.rooms.delayed import DelayedEvents
 from homeserver.rooms.render import Asker, render
 from homeserver.rooms.state import Settings, States
+from homeserver.storage.delayed import Later
 
 _STATE = "/_matrix/client/v3/rooms/{roomId}/state"
 _ANCHOR = "matrixclientv3roomsroomidstate"
 
 
-def routes(states: States, settings: Settings, now_ms: Callable[[], int]) -> tuple[Route, ...]:
+def routes(states: States, settings: Settings, delayed: DelayedEvents, now_ms: Callable[[], int]) -> tuple[Route, ...]:
     """The endpoints of state."""
-    return tuple(_routes(_StateAPI(states, settings, now_ms)))
+    return tuple(_routes(_StateAPI(states, settings, delayed, now_ms)))
 
 
 def _routes(api: "_StateAPI") -> Iterator[Route]:
@@ -37,8 +40,9 @@ def _routes(api: "_StateAPI") -> Iterator[Route]:
 
 
 class _StateAPI:
-    def __init__(self, states: States, settings: Settings, now_ms: Callable[[], int]) -> None:
+    def __init__(self, states: States, settings: Settings, delayed: DelayedEvents, now_ms: Callable[[], int]) -> None:
         self._states = states
+        self._delayed = delayed
         self._settings = settings
         self._now_ms = now_ms
 
@@ -55,7 +59,11 @@ class _StateAPI:
         return render(held, asker) if whole else msgspec.json.encode(held.event.content)
 
     async def put(self, call: Call) -> Reply:
-        caller = call.caller
+        caller, delay_ms = call.caller, find_delay(call)
+        if delay_ms is not None:
+            event_type, state_key = _key(call)
+            later = Later(type=event_type, content=call.body, state_key=state_key)
+            return await schedule(self._delayed, call, later, delay_ms)
         guest = caller.kind == "guest"
         put = self._settings.put
         return {"event_id": await put(caller.user_id, call.params["roomId"], _key(call), call.body, guest=guest)}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from msgspec.json import encode
 from msgspec.structs import asdict
 
-from config.settings import Support
+from config.settings import Settings, Support
 from homeserver.api.route import Call, Reply, Route
 
 VERSIONS = ("v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12")
@@ -20,15 +20,14 @@ v1.7 waits for uploads in two steps.
 UNSTABLE = {
     "org.matrix.simplified_msc3575": True,  # sliding sync
     "org.matrix.msc3814": True,  # dehydrated devices
+    "org.matrix.msc4140": True,  # delayed events
 }
 """Proposals that are here under their own names."""
 
 _VERSIONS = encode({"versions": VERSIONS, "unstable_features": UNSTABLE})
 
 
-def routes(
-    public_base_url: str | None, identity_server: str | None, support: Mapping[str, object] | None = None
-) -> tuple[Route, ...]:
+def routes(discovery: Mapping[str, object] | None, support: Mapping[str, object] | None = None) -> tuple[Route, ...]:
     """The endpoints by which a client finds this server and those who answer for it; the others only where there is
     something to announce.
     """
@@ -40,8 +39,8 @@ def routes(
         spec="client-server-api#get_matrixclientversions",
     )
     found = [versions]
-    if public_base_url is not None:
-        found.append(_announcement("client", build_discovery(public_base_url, identity_server)))
+    if discovery is not None:
+        found.append(_announcement("client", discovery))
     if support is not None:
         found.append(_announcement("support", support))
     return tuple(found)
@@ -76,11 +75,17 @@ def build_support(support: Support) -> dict[str, object] | None:
     return found or None
 
 
-def build_discovery(public_base_url: str, identity_server: str | None) -> dict[str, object]:
-    """Where clients of this server find it, and which identity server they may use."""
-    found: dict[str, object] = {"m.homeserver": {"base_url": public_base_url}}
-    if identity_server is not None:
-        found["m.identity_server"] = {"base_url": identity_server}
+def build_discovery(settings: Settings) -> dict[str, object] | None:
+    """Where clients of this server find it, which identity server they may use, and what carries calls of many (the
+    key of MSC4143); None when clients are not told where it is.
+    """
+    if settings.public_base_url is None:
+        return None
+    found: dict[str, object] = {"m.homeserver": {"base_url": settings.public_base_url}}
+    if settings.identity_server is not None:
+        found["m.identity_server"] = {"base_url": settings.identity_server}
+    if settings.rtc_transports:
+        found["org.matrix.msc4143.rtc_foci"] = settings.rtc_transports
     return found
 
 
