@@ -387,7 +387,7 @@ class _Pieces(Protocol):
         self._end(Unreachable("no longer listened to"))
         transport: Any = self.transport
         if transport is not None:
-            (getattr(transport, "abortConnection", None) or transport.loseConnection)()
+            transport.stopProducing()  # at once: a farewell in TLS would wait for theirs
 
     def _give_up(self) -> None:
         self._end(Unreachable(f"nothing more came within {self._patience_s} s"))

@@ -1,0 +1,266 @@
+"""Requests to other servers: how they are signed, what is made of answers, and when a server is left alone."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+
+from federation.ed25519 import SigningKey
+from federation.errors import BadAnswer, PeerRefused, PeerUnreachable, Refused
+from federation.ids import ServerName
+from federation.requests import check_request, parse_request_auth
+from federation.transport.discovery import Discovery, Sources
+from federation.transport.lines import AT_ONCE, FIRST_DELAY_MS
+from federation.transport.peers import Peers, Sender, Standing
+from tests.kit.databases import reactor_in_use
+from tests.kit.elsewhere import ElsewhereCase, Said
+
+US = ServerName("us.test")
+KEY = SigningKey("a_1", bytes(32))
+PATH = "/_matrix/federation/v1/thing"
+
+
+class Kept:
+    """The standing of destinations, as a database would keep it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[ServerName, Standing] = {}
+
+    async def load(self) -> Mapping[ServerName, Standing]:
+        return dict(self.rows)
+
+    async def set(self, server: ServerName, standing: Standing | None) -> None:
+        if standing is None:
+            self.rows.pop(server, None)
+        else:
+            self.rows[server] = standing
+
+
+class PeersCase(ElsewhereCase):
+    """A server north.test that answers what the test says, and a clock that the test moves."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.now = 1_700_000_000_000
+        self.site = await self.open_site("north.test")
+        self.north = ServerName(f"north.test:{self.site.port}")
+        self.kept = Kept()
+        self.forbidden: set[ServerName] = set()
+        self.peers = self.build()
+
+    def build(self) -> Peers:
+        sources = Sources(outward=self.outward, resolver=self.resolver, now_ms=lambda: self.now, chance=lambda: 0.0)
+        return Peers(
+            Sender(
+                server=US,
+                key=KEY,
+                outward=self.outward,
+                discovery=Discovery(sources),
+                destinations=self.kept,
+                now_ms=lambda: self.now,
+                chance=lambda: 0.0,
+                check=self.check,
+            )
+        )
+
+    def check(self, server: ServerName) -> None:
+        if server in self.forbidden:
+            raise Refused("region", "not a member")
+
+    def say(self, body: bytes = b"{}", **more: Any) -> None:
+        self.site.answers[PATH] = Said(body=body, **more)
+
+    async def ask(self, **more: Any) -> dict[str, Any]:
+        return await self.peers.ask(self.north, "GET", PATH, **more)
+
+    async def away(self) -> ServerName:
+        """A server that is not there."""
+        return ServerName("north.test:1")
+
+
+class Asking(PeersCase):
+    """Requests with an answer."""
+
+    async def test_a_request_is_signed_with_all_that_it_is(self) -> None:
+        self.site.answers["/_matrix/federation/v1/send/%2F"] = Said(body=b'{"pdus": {}}')
+        body = {"b": 1.5, "a": ["é"]}
+        answer = await self.peers.ask(
+            self.north, "PUT", "/_matrix/federation/v1/send/%2F", query=[("v", "1 2"), ("v", "é")], body=body
+        )
+        assert answer == {"pdus": {}}
+        (asked,) = self.site.asked
+        assert (asked.method, asked.host, asked.body) == ("PUT", self.north, '{"a":["é"],"b":1.5}'.encode())
+        assert asked.path == "/_matrix/federation/v1/send/%2F?v=1+2&v=%C3%A9"
+        auth = parse_request_auth(asked.authorization or "")
+        assert (auth.origin, auth.destination) == (US, self.north)
+        check_request(auth, KEY.verify_key, method="PUT", uri=asked.path, server=self.north, content=body)
+
+    async def test_a_body_that_is_encoded_goes_out_as_it_is(self) -> None:
+        self.say()
+        await self.peers.ask(self.north, "PUT", PATH, body=msgspec.Raw(b'{"a":1}'))
+        assert self.site.asked[0].body == b'{"a":1}'
+
+    async def test_nobody_is_asked_who_must_not_be_nor_this_server_itself(self) -> None:
+        self.forbidden.add(self.north)
+        for server in (self.north, US):
+            for asking in (
+                self.peers.ask(server, "GET", PATH),
+                self.peers.open(server, PATH),
+                self.peers.fetch(server, PATH, timeout_s=1, most_bytes=100),
+            ):
+                with pytest.raises(Refused):
+                    await asking
+        assert self.site.asked == []
+
+    async def test_only_an_object_is_an_answer(self) -> None:
+        self.say(b'{"a": 1}')
+        assert await self.ask() == {"a": 1}
+        self.say(b'[200, {"a": 1}]')
+        assert await self.ask() == {"a": 1}
+        for body in (
+            b"",
+            b"[]",
+            b"[200]",
+            b"null",
+            b"<html>",
+            b'{"a": 1, "a": 2}',
+            b"\xff",
+            b'{"a":' * 500,
+            b"[200, 1]",
+        ):
+            self.say(body)
+            with pytest.raises(BadAnswer):
+                await self.ask()
+        assert self.peers.away == 0
+
+    async def test_an_answer_that_is_too_large_is_not_listened_to(self) -> None:
+        self.say(b'{"a": "' + b"x" * 1000 + b'"}')
+        await self.ask(most_bytes=2000)
+        with pytest.raises(BadAnswer):
+            await self.ask(most_bytes=1000)
+
+    async def test_an_error_says_its_code_or_that_it_has_none(self) -> None:
+        for status, body, errcode, why in (
+            (403, {"errcode": "M_FORBIDDEN", "error": "no", "more": 1}, "M_FORBIDDEN", "no"),
+            (404, {"errcode": 1, "error": 2}, "M_UNKNOWN", ""),
+            (500, [], "M_UNKNOWN", ""),
+            (302, {}, "M_UNKNOWN", ""),
+        ):
+            self.say(json.dumps(body).encode(), status=status, headers={"Location": "/elsewhere"})
+            with pytest.raises(PeerRefused) as refused:
+                await self.ask()
+            fault = refused.value
+            assert (fault.status, fault.errcode, fault.why) == (status, errcode, why)
+            assert fault.body == (body if isinstance(body, dict) else {})
+        assert self.peers.away == 0
+        assert all(asked.path == PATH for asked in self.site.asked)
+
+    async def test_a_server_that_is_silent_is_not_waited_for(self) -> None:
+        self.say(b"{", silent=True)
+        with pytest.raises(PeerUnreachable):
+            await self.ask(timeout_s=0.2)
+        assert self.peers.away == 1
+
+    async def test_a_server_that_is_away_is_left_alone_then_tried_once(self) -> None:
+        away = await self.away()
+        for number in range(3):
+            with pytest.raises(PeerUnreachable):
+                await self.peers.ask(away, "GET", PATH)
+            assert self.kept.rows[away] == Standing(number + 1, self.now + (FIRST_DELAY_MS << number))
+            with pytest.raises(PeerUnreachable, match="left alone"):
+                await self.peers.ask(away, "GET", PATH)
+            self.now = self.peers.retry_ms(away)
+        assert self.peers.away == 1
+
+    async def test_what_fails_together_is_one_failure(self) -> None:
+        away = await self.away()
+        asking = [Deferred.fromCoroutine(self.peers.ask(away, "GET", PATH)) for _ in range(5)]
+        for each in asking:
+            with pytest.raises(PeerUnreachable):
+                await each
+        assert self.kept.rows[away].failures == 1
+
+    async def test_a_proxy_before_a_server_that_is_away_says_so(self) -> None:
+        self.say(status=502)
+        with pytest.raises(PeerRefused):
+            await self.ask()
+        assert self.kept.rows[self.north].failures == 1
+        self.say()
+        self.now = self.peers.retry_ms(self.north)
+        await self.ask()
+        assert self.kept.rows == {}
+        assert self.peers.away == 0
+
+    async def test_who_calls_is_tried_at_once_also_after_a_restart(self) -> None:
+        self.kept.rows[self.north] = Standing(7, self.now + 1_000_000)
+        self.peers = self.build()
+        await self.peers.begin()
+        self.say()
+        with pytest.raises(PeerUnreachable):
+            await self.ask()
+        self.peers.heard_from(self.north)
+        self.peers.heard_from(ServerName("stranger.test"))
+        await self.ask()
+        assert self.kept.rows == {}
+
+    async def test_keys_are_fetched_without_a_signature_also_from_who_is_left_alone(self) -> None:
+        self.kept.rows[self.north] = Standing(7, self.now + 1_000_000)
+        self.peers = self.build()
+        await self.peers.begin()
+        self.say(b'{"a": 1}')
+        assert await self.peers.fetch(self.north, PATH, timeout_s=5, most_bytes=100) == {"a": 1}
+        assert self.site.asked[0].authorization is None
+
+    async def test_few_connections_are_open_to_one_server(self) -> None:
+        self.say(b"{", silent=True)
+        asking = [Deferred.fromCoroutine(self.ask(timeout_s=1.0)) for _ in range(3 * AT_ONCE)]
+        for each in asking:
+            each.addErrback(lambda failure: failure.trap(PeerUnreachable))
+        await deferLater(reactor_in_use(), 0.5, lambda: None)
+        assert len(self.site.asked) == AT_ONCE
+        await gatherResults(asking)
+        assert len(self.site.asked) == AT_ONCE  # those who waited were told that it is away
+
+
+class Opening(PeersCase):
+    """Answers that are read piece by piece."""
+
+    async def test_a_body_comes_in_pieces(self) -> None:
+        body = bytes(range(256)) * 4000
+        self.say(body, headers={"Content-Type": "image/png"})
+        answer = await self.peers.open(self.north, PATH)
+        assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
+        pieces = []
+        while piece := await answer.read():
+            pieces.append(piece)
+        assert b"".join(pieces) == body
+        assert len(pieces) > 1
+        assert await answer.read() == b""
+
+    async def test_an_error_is_raised_and_not_read(self) -> None:
+        self.say(b'{"errcode": "M_NOT_FOUND", "error": "gone"}', status=404)
+        with pytest.raises(PeerRefused) as refused:
+            await self.peers.open(self.north, PATH)
+        assert (refused.value.status, refused.value.errcode) == (404, "M_NOT_FOUND")
+
+    async def test_a_body_that_is_too_long_or_falls_silent_breaks_off(self) -> None:
+        self.say(b"x" * 1000)
+        answer = await self.peers.open(self.north, PATH, most_bytes=999)
+        with pytest.raises(Exception, match="more than"):
+            await answer.read_all()
+        self.say(b"x" * 10, silent=True)
+        answer = await self.peers.open(self.north, PATH, timeout_s=0.2)
+        assert await answer.read() == b"x" * 10
+        with pytest.raises(Exception, match="nothing more came"):
+            await answer.read()
+
+    async def test_one_that_is_closed_is_read_no_more(self) -> None:
+        self.say(b"x" * 10, silent=True)
+        answer = await self.peers.open(self.north, PATH)
+        answer.close()
+        with pytest.raises(Exception, match="no longer"):
+            await answer.read()
