@@ -9,7 +9,7 @@ from federation.ids import DeviceID, UserID, localpart_of
 from homeserver.accounts.passwords import Passwords, check_strength
 from homeserver.accounts.propagation import Propagations
 from homeserver.policy import CloseAccount, Policy
-from homeserver.storage import accounts, backup, data, delayed, devices, keys, logintokens, profiles
+from homeserver.storage import accounts, backup, delayed, devices, erasure, keys, logintokens, profiles
 from homeserver.storage.accounts import Account
 from homeserver.storage.database import Database, Txn
 
@@ -92,7 +92,8 @@ class Accounts:
     async def deactivate(self, user_id: UserID, *, erase: bool) -> None:
         """Close the account for good: sessions, keys, profile and password go, then the person leaves every room.
 
-        With `erase` what their clients kept here goes too.
+        With `erase` all that is theirs goes, their files too, and who comes into a room later sees none of what they
+        said there.
 
         Raises:
             Refused: The person may not close it.
@@ -106,6 +107,12 @@ class Accounts:
 
 def close_account(txn: Txn, user_id: UserID, now_ms: int, erase: bool) -> int:
     """The unit of a deactivation; gives the number to settle the departure from the rooms by."""
+    end_account(txn, user_id, now_ms, erase)
+    return accounts.append_propagation(txn, user_id, "departure")
+
+
+def end_account(txn: Txn, user_id: UserID, now_ms: int, erase: bool) -> None:
+    """What a deactivation does besides the departure from the rooms."""
     accounts.set_deactivated(txn, user_id, now_ms, erase=erase)
     devices.remove_all_devices(txn, user_id)
     keys.remove_cross_signing_keys(txn, user_id)
@@ -114,8 +121,7 @@ def close_account(txn: Txn, user_id: UserID, now_ms: int, erase: bool) -> int:
     delayed.remove_delayed(txn, user_id)
     logintokens.remove_login_tokens(txn, user_id)
     if erase:
-        data.remove_account_data(txn, user_id)
-    return accounts.append_propagation(txn, user_id, "departure")
+        erasure.erase_person(txn, user_id, now_ms)
 
 
 def _set_password(txn: Txn, user_id: UserID, password_hash: str, keep: DeviceID | None, end_others: bool) -> None:

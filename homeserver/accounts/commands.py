@@ -7,6 +7,7 @@ from typing import Any
 
 from federation.ids import ServerName, UserID, localpart_of
 from homeserver.accounts.accounts import Accounts, close_account
+from homeserver.accounts.erasure import Erasures
 from homeserver.accounts.login import find_local_user
 from homeserver.accounts.passwords import check_strength
 from homeserver.accounts.propagation import Propagations
@@ -14,6 +15,7 @@ from homeserver.accounts.registration import Newcomer, Registration, build_user_
 from homeserver.accounts.tokens import Mint
 from homeserver.commands import Act, CommandFailed, Say
 from homeserver.storage.accounts import Account, find_account, load_accounts
+from homeserver.storage.audit import AuditEntry
 from homeserver.storage.database import Database
 
 _PAGE = 1000
@@ -23,6 +25,7 @@ _EXAMPLES = """examples:
   parta user list --config /var/lib/parta/parta.yaml
   parta user reset-password alice                                 prints a new password, logs out every device
   parta user deactivate @alice:north.example --erase
+  parta user erase @alice:north.example                           redacts all that they said, too
 """
 
 
@@ -35,6 +38,7 @@ class Clerk:
     registration: Registration
     accounts: Accounts
     propagations: Propagations
+    erasures: Erasures
     mint: Mint
     now_ms: Callable[[], int]
 
@@ -54,7 +58,12 @@ def add_commands(parser: ArgumentParser) -> None:
     _add_password(reset)
     closing = _add(commands, "deactivate", deactivate_user, "close an account for good; its name is never given again")
     closing.add_argument("user", help="a user name or user ID")
-    closing.add_argument("--erase", action="store_true", help="forget what its clients kept here, too")
+    closing.add_argument("--erase", action="store_true", help="forget all that is the person's own, their files too")
+    erasing = _add(commands, "erase", erase_user, "erase a person for good: account, files, and all that they said")
+    erasing.add_argument("user", help="a user name or user ID")
+    erasing.add_argument(
+        "--reported", action="store_true", help="even while reports about the person wait to be settled"
+    )
 
 
 def _add(commands: Any, name: str, act: Act, help_text: str) -> ArgumentParser:
@@ -135,12 +144,26 @@ async def deactivate_user(clerk: Clerk, arguments: Namespace, say: Say) -> None:
     user_id = await _find(clerk, arguments.user)
     number = await clerk.database.write(close_account, user_id, clerk.now_ms(), arguments.erase)
     await clerk.propagations.settle(user_id, "departure", number)
+    if arguments.erase:
+        await clerk.erasures.finish()
     say(f"deactivated {user_id}")
 
 
-async def _find(clerk: Clerk, name: str) -> UserID:
+async def erase_user(clerk: Clerk, arguments: Namespace, say: Say) -> None:
+    """Erase a person, also one whose account is closed already.
+
+    Raises: CommandFailed: there is no such account. Conflict: reports about them wait.
+    """
+    user_id = await _find(clerk, arguments.user, closed=True)
+    done_by = f"@_parta:{clerk.server_name}"
+    entry = AuditEntry(at_ms=clerk.now_ms(), done_by=done_by, deed="erase", subject=user_id)
+    await clerk.erasures.erase(user_id, entry, reported=arguments.reported)
+    say(f"erased {user_id}")
+
+
+async def _find(clerk: Clerk, name: str, *, closed: bool = False) -> UserID:
     user_id = find_local_user(name, clerk.server_name)
     account = None if user_id is None else await clerk.database.read(find_account, user_id)
-    if account is None or account.deactivated or account.kind == "server":
+    if account is None or (account.deactivated and not closed) or account.kind == "server":
         raise CommandFailed(f"there is no account {name}")
     return account.user_id

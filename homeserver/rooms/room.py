@@ -30,7 +30,8 @@ MOST_RECENT: Final = 100
 
 
 class Room:
-    """A live room. `head` is what new events build on, `shown` what is committed and may be shown.
+    """A live room. `head` is what new events build on, `shown` what is committed and may be shown; messages older than
+    `horizon_ms` may not.
 
     `recent` are the last committed events in ascending stream order: every event of the room with a stream position
     above `recent_floor` is in it; `parents` are those of them that others relate to. `live`: this is the one live room
@@ -44,6 +45,7 @@ class Room:
         self.room_id = record.room_id
         self.version = record.version
         self.head = self.shown = head
+        self.horizon_ms = 0
         self.recent: deque[RoomEvent] = deque()
         self.recent_floor = 0
         self.parents: set[str] = set()

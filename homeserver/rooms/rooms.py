@@ -23,6 +23,7 @@ from homeserver.storage.database import Database, StorageUnavailable, Txn
 from homeserver.storage.directory import is_published
 from homeserver.storage.events import RoomEvent
 from homeserver.storage.relations import load_parents
+from homeserver.storage.retention import find_horizon
 from homeserver.storage.rooms import find_room
 from homeserver.storage.state import load_present
 
@@ -348,4 +349,5 @@ def _read_room(txn: Txn, room_id: RoomID) -> Room | None:
     parents = load_parents(txn, [held.nid for held in room.recent])
     room.parents = {held.event_id for held in room.recent if held.nid in parents}
     room.published = is_published(txn, record.nid)
+    room.horizon_ms = find_horizon(txn, record.nid)
     return room

@@ -9,8 +9,10 @@ import msgspec
 from federation.ids import EventID, StateKey, UserID
 from homeserver.rooms.room import Room
 from homeserver.rooms.visibility import may_see, may_see_change
+from homeserver.storage.accounts import load_erased
 from homeserver.storage.database import Txn
 from homeserver.storage.events import Replaced, RoomEvent, load_contents
+from homeserver.storage.retention import find_horizon
 from homeserver.storage.rooms import RoomRecord
 from homeserver.storage.state import KeyEvent, find_in_groups, load_key_events
 
@@ -22,6 +24,16 @@ class _Member(msgspec.Struct):
 
 
 _member_decoder: Final = msgspec.json.Decoder(_Member)
+
+
+def is_expired(held: RoomEvent, horizon_ms: int) -> bool:
+    """Whether a message is too old to be shown any more; state never is."""
+    return horizon_ms > 0 and held.state_key is None and held.event.origin_server_ts < horizon_ms
+
+
+def has_expired(room: Room, events: Sequence[RoomEvent]) -> bool:
+    """Whether some of a room's events are too old to be shown."""
+    return room.horizon_ms > 0 and any(is_expired(held, room.horizon_ms) for held in events)
 
 
 class Seen(NamedTuple):
@@ -107,21 +119,26 @@ class Sight:
 
 
 def load_seen(txn: Txn, record: RoomRecord, user_id: UserID, events: Sequence[RoomEvent]) -> list[Seen]:
-    """Those of the events that the person may see, in their order.
+    """Those of the events that the person may see, in their order. What erased people said is for those who were there.
 
-    Spec: client-server-api#room-history-visibility
+    Spec: client-server-api#room-history-visibility, client-server-api#post_matrixclientv3accountdeactivate
     """
+    horizon_ms = find_horizon(txn, record.nid)
+    events = [held for held in events if not is_expired(held, horizon_ms)]
     if not events:
         return []
     groups = {held.group for held in events} | {held.replaced.group for held in events if held.replaced is not None}
     facts = Sight(txn, record, user_id, groups)
-    return [seen for held in events if (seen := facts.judge(held)) is not None]
+    found = [seen for held in events if (seen := facts.judge(held)) is not None]
+    outside = {seen.held.event.sender for seen in found if seen.membership != "join" and seen.held.state_key is None}
+    erased = load_erased(txn, outside)
+    return [seen for seen in found if seen.membership == "join" or seen.held.event.sender not in erased]
 
 
 def find_seen(room: Room, user_id: UserID, events: Sequence[RoomEvent]) -> list[Seen] | None:
     """The same from memory, for somebody who has been joined since before the first of the events; None if unknown."""
     member = room.shown.joined.get(user_id)
-    if member is None:
+    if member is None or has_expired(room, events):
         return None
     replaced = member.replaced
     was_joined = replaced is not None and _member_decoder.decode(replaced.content).membership == "join"

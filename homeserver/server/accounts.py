@@ -45,6 +45,7 @@ from homeserver.devices.keys import Keys
 from homeserver.devices.lastseen import LastSeen
 from homeserver.devices.todevice import ToDevice
 from homeserver.server.core import Core
+from homeserver.server.erasure import build_erasures, build_sweeper
 from homeserver.server.rooms import RoomParts
 
 
@@ -81,6 +82,7 @@ def build_clerk(core: Core, rooms: RoomParts, people: AccountParts) -> Clerk:
         registration=people.registration,
         accounts=people.accounts,
         propagations=rooms.propagations,
+        erasures=build_erasures(core, rooms, build_sweeper(core)),
         mint=core.mint,
         now_ms=core.world.now_ms,
     )

@@ -134,6 +134,7 @@ class Server:
         await self.region.begin()
         if self.core.world.settings.policy == "school":
             await self.bureau.desk.settle_all()
+        await self.clerk.erasures.resume()
         await self.rooms.propagations.resume()
         await self.told.pushing.resume()
         self.rooms.delayed.resume()

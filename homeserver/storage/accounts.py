@@ -72,6 +72,12 @@ def load_guests(txn: Txn, user_ids: Iterable[UserID]) -> list[UserID]:
     return [UserID(user_id) for (user_id,) in rows]
 
 
+def load_erased(txn: Txn, user_ids: Iterable[UserID]) -> frozenset[UserID]:
+    """Those of these people who were erased."""
+    rows = txn.all_in("SELECT user_id FROM users WHERE user_id {in} AND erased_ms IS NOT NULL", user_ids)
+    return frozenset(UserID(user_id) for (user_id,) in rows)
+
+
 def append_account(txn: Txn, new: NewAccount) -> bool:
     """Add an account; False, and nothing is added, when the user ID is or ever was taken."""
     sql = (

@@ -42,6 +42,7 @@ ROOM_TABLES: Final = (
     RoomTable("gaps", "room_nid", "room_nid, missing_id, event_nid"),
     RoomTable("open_rooms", "room_nid", "room_nid, why"),
     RoomTable("forks", "room_nid", "room_nid"),
+    RoomTable("room_horizons", "room_nid", "room_nid"),
     RoomTable("school_rooms", "room_id", "room_id"),
     RoomTable("account_data", "room_id", "user_id, room_id, type"),
     RoomTable("receipts", "room_nid", "room_nid, user_id, kind, thread_id"),

@@ -9,7 +9,7 @@ import msgspec
 
 from federation.ids import RoomID, UserID
 from homeserver.rooms.room import Room
-from homeserver.rooms.sight import Seen, find_seen
+from homeserver.rooms.sight import Seen, find_seen, has_expired
 from homeserver.storage.events import RoomEvent
 from homeserver.storage.state import StateChange
 from homeserver.storage.sync import MEMBER, Counted
@@ -115,7 +115,7 @@ def _find_seen_whole(room: Room, user_id: UserID, events: Sequence[RoomEvent]) -
     """Those of the events that a member may see, also where they joined later but nothing was ever hidden."""
     found = find_seen(room, user_id, events)
     member = room.joined_members.get(user_id)
-    if found is not None or member is None:
+    if found is not None or member is None or has_expired(room, events):
         return found
     rule = room.shown.state.get(VISIBILITY)
     if rule is not None and (rule.replaced is not None or rule.event.content.get("history_visibility") != "shared"):

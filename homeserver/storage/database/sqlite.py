@@ -15,7 +15,13 @@ BUSY_SECONDS = 5.0
 LONGEST_LIST = 512
 MOST_ROWS = 64
 _READER_PRAGMAS = ("cache_size = -8192", "temp_store = MEMORY")
-_WRITER_PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", *_READER_PRAGMAS)
+_WRITER_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "secure_delete = ON",  # what is deleted is overwritten: erased people stay in no free page
+    *_READER_PRAGMAS,
+)
 _STORAGE_CODES = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -141,6 +147,15 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=1024,
     )
+
+
+def empty_write_ahead_log(path: Path) -> bool:
+    """Bring what is in the write-ahead log into the database file and leave the log empty; False while somebody reads
+    from it.
+    """
+    with closing(_connect(path, "rw")) as connection:
+        (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
 
 
 @contextmanager

@@ -16,10 +16,6 @@ CREATE TABLE purges (
 CREATE INDEX purges_running ON purges (began_ms) WHERE ended_ms IS NULL;
 CREATE INDEX purges_by_room ON purges (room_id);
 
--- Where the ids of rooms go on.
-CREATE VIEW room_nids AS
-    SELECT nid FROM rooms UNION ALL SELECT room_nid FROM purges WHERE room_nid IS NOT NULL;
-
 -- Rooms that nobody here may come into.
 CREATE TABLE blocked_rooms (
     room_id TEXT PRIMARY KEY,
@@ -49,3 +45,9 @@ CREATE INDEX state_groups_by_room ON state_groups (room_nid);
 CREATE INDEX membership_changes_by_room ON membership_changes (room_nid);
 CREATE INDEX media_references_by_room ON media_references (room_nid);
 CREATE INDEX account_data_by_room ON account_data (room_id);
+
+-- Before when messages of a room are shown no more, where its history is not kept for ever.
+CREATE TABLE room_horizons (
+    room_nid INTEGER PRIMARY KEY,
+    before_ms INTEGER NOT NULL
+);
