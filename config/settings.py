@@ -154,23 +154,6 @@ class MediaRetention(Record, frozen=True, kw_only=True):
     keep_shown: bool = True
 
 
-class DelayedEvents(Record, frozen=True, kw_only=True):
-    """How long an event may wait to be sent, and how many of one person may wait at once; with 0 none may."""
-
-    max_delay_ms: Annotated[int, Meta(ge=1, le=10 * 365 * 86400000)] = 86400000
-    max_scheduled: Annotated[int, Meta(ge=0, le=10000)] = 100
-
-
-class Turn(Record, frozen=True, kw_only=True):
-    """The TURN servers of calls: who is given access to them by the `shared_secret`, or by one fixed login."""
-
-    uris: tuple[Annotated[str, Meta(pattern="^turns?:.+")], ...] = ()
-    shared_secret: Annotated[str, Meta(min_length=1)] | None = None
-    user_lifetime_ms: Annotated[int, Meta(ge=60000, le=30 * 86400000)] = 3600000
-    username: Annotated[str, Meta(min_length=1)] | None = None
-    password: Annotated[str, Meta(min_length=1)] | None = None
-
-
 class Media(Record, frozen=True, kw_only=True):
     """Where files lie (relative to the data directory), which ways to them are open, and how long they stay."""
 
