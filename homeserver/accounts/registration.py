@@ -12,9 +12,9 @@ from federation.errors import BadIdentifier, Refused
 from federation.ids import DeviceID, ServerName, UserID, check_localpart, parse_user_id
 from homeserver.accounts.login import DeviceWish, begin_session
 from homeserver.accounts.passwords import Passwords
-from homeserver.accounts.tokens import Grant, Mint, Tokens
+from homeserver.accounts.tokens import Grant, Mint, Tokens, hash_token
 from homeserver.policy import Conflict, Invalid
-from homeserver.storage import accounts, profiles
+from homeserver.storage import accounts, profiles, sessions
 from homeserver.storage.accounts import NewAccount
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.profiles import ProfileRow
@@ -29,12 +29,13 @@ _RESERVED: Final = "_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Newcomer:
-    """An account to be made. `token` is the registration token to use up for it."""
+    """An account to be made (`upgrades`: of a guest's). `token` is the registration token to use up for it."""
 
     user_id: UserID
     password: str | None = None
     display_name: str | None = None
     admin: bool = False
+    upgrades: bool = False
     token: str | None = None
 
 
@@ -94,6 +95,16 @@ class Registration:
         if name.startswith(_RESERVED):
             raise Invalid("M_EXCLUSIVE", "This user name is reserved")
         return user_id
+
+    async def find_guest(self, token: str) -> UserID | None:
+        """The guest whose access token it is.
+
+        Spec: client-server-api#guest-access
+        """
+        session = await self._database.read(sessions.find_session, hash_token(token))
+        if session is None or session.kind != "guest" or session.locked:
+            return None
+        return session.user_id
 
     async def check_free(self, user_id: UserID) -> None:
         """Refuse a user ID that somebody has, or had once.
@@ -187,7 +198,8 @@ def enter(txn: Txn, account: NewAccount, newcomer: Newcomer, first: _First | Non
         Conflict: The user ID is taken.
         Refused: The registration token is used up.
     """
-    if not accounts.append_account(txn, account):
+    enter = accounts.upgrade_guest if newcomer.upgrades else accounts.append_account
+    if not enter(txn, account):
         raise Conflict("M_USER_IN_USE", "This user name is taken")
     if newcomer.token is not None and not accounts.take_registration_token(txn, newcomer.token, account.created_ms):
         raise Refused("registration", "This registration token is not valid any more")

@@ -91,6 +91,16 @@ def append_account(txn: Txn, new: NewAccount) -> bool:
     return True
 
 
+def upgrade_guest(txn: Txn, new: NewAccount) -> bool:
+    """Make a guest's account that of a person; False when it is no guest's (any more)."""
+    sql = "UPDATE users SET kind = ?, password_hash = ? WHERE user_id = ? AND kind = 'guest' AND deactivated_ms IS NULL"
+    if txn.run(sql, (new.kind, new.password_hash, new.user_id)) != 1:
+        return False
+    renew_words(txn, new.user_id)
+    _tell(txn, new.user_id)
+    return True
+
+
 def set_password(txn: Txn, user_id: UserID, password_hash: str | None) -> None:
     """Replace the hash of the password."""
     txn.run("UPDATE users SET password_hash = ? WHERE user_id = ?", (password_hash, user_id))

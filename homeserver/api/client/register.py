@@ -6,7 +6,7 @@ Spec: client-server-api#account-registration
 from msgspec import Struct
 
 from federation.ids import ServerName, UserID, localpart_of
-from homeserver.accounts.interactive import Auth, Interactive, Proof
+from homeserver.accounts.interactive import Auth, Interactive, Operation, Proof
 from homeserver.accounts.login import DeviceWish, Logins, parse_device_wish
 from homeserver.accounts.passwords import check_strength
 from homeserver.accounts.registration import Newcomer, Registration
@@ -30,6 +30,7 @@ class RegisterBody(Struct, frozen=True):
     initial_device_display_name: str | None = None
     inhibit_login: bool | None = None
     refresh_token: bool | None = None
+    guest_access_token: str | None = None
 
 
 def routes(
@@ -85,13 +86,29 @@ class _RegisterAPI:
             body.device_id, body.initial_device_display_name, refreshable=body.refresh_token is True
         )
         operation = build_operation(call, "POST /register", self._registration.flows)
-        user_id = self._registration.parse_name(body.username)
-        if body.username is not None and self._interactive.find_registered(operation, body.auth) is None:
+        guest = await self._find_guest(body, operation)
+        user_id = guest or self._registration.parse_name(body.username)
+        if not guest and body.username is not None and not self._interactive.find_registered(operation, body.auth):
             await self._registration.check_free(user_id)
         if body.password is not None:
             check_strength(body.password, localpart_of(user_id))
         proof = await prove(call, self._interactive, operation)
         return await self._carry_out(body, user_id, proof, None if body.inhibit_login else wish)
+
+    async def _find_guest(self, body: RegisterBody, operation: Operation) -> UserID | None:
+        """The guest who wants to stay.
+
+        Spec: client-server-api#guest-access
+        """
+        if body.guest_access_token is None:
+            return None
+        guest = self._interactive.find_registered(operation, body.auth)
+        guest = guest or await self._registration.find_guest(body.guest_access_token)
+        if guest is None:
+            raise MatrixError(403, "M_FORBIDDEN", "This is no guest's access token")
+        if body.username != localpart_of(guest):
+            raise MatrixError(400, "M_INVALID_USERNAME", "A guest who stays keeps the name")
+        return guest
 
     async def _carry_out(self, body: RegisterBody, user_id: UserID, proof: Proof, wish: DeviceWish | None) -> Reply:
         """Make the account, unless this very request has made it already and its answer was lost."""
@@ -100,7 +117,8 @@ class _RegisterAPI:
             return self._answer(proof.registered, again)
         if body.password is None:
             raise MatrixError(400, "M_MISSING_PARAM", "A password is needed")
-        newcomer = Newcomer(user_id=user_id, password=body.password, token=proof.token)
+        upgrades = body.guest_access_token is not None
+        newcomer = Newcomer(user_id=user_id, password=body.password, token=proof.token, upgrades=upgrades)
         grant = None
         if wish is None:
             await self._registration.register(newcomer)
