@@ -16,7 +16,7 @@ from twisted.internet._sslverify import IOpenSSLTrustRoot  # public nowhere else
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
@@ -303,7 +303,15 @@ class _Listener(Protocol):
         cast("Any", self.transport).loseConnection()
 
 
-_FAULTS: Final = (ConnectError, DNSLookupError, ResponseFailed, RequestTransmissionFailed, SSL.Error, ValueError)
+_FAULTS: Final = (
+    ConnectError,
+    ConnectingCancelledError,
+    DNSLookupError,
+    ResponseFailed,
+    RequestTransmissionFailed,
+    SSL.Error,
+    ValueError,
+)
 
 
 class Download:

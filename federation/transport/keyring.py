@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThreadPool
 
 from federation import canonical
@@ -29,6 +29,7 @@ from federation.keys import (
 )
 from federation.pdu import Event
 from federation.signatures import check_event_signatures, servers_that_must_sign, verify_json
+from federation.transport.lines import Turns
 from federation.transport.memory import Memory
 
 KNOWN: Final = 10_000
@@ -98,7 +99,7 @@ class Keyring:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._known: Memory[ServerName, _Known] = Memory(KNOWN)
-        self._turns = DeferredSemaphore(AT_ONCE)
+        self._turns = Turns(AT_ONCE, MOST_WAITING)
 
     async def verify(self, value: Mapping[str, Any], server: ServerName) -> None:
         """Check that the server has signed the object with a key that is valid now.
@@ -192,12 +193,15 @@ class Keyring:
                 return _Known(_read_stored(server, *stored), 0)
         before = None if known is None else known.keys
         if server in self._archive.notaries:  # somebody with a turn may be waiting for that
-            keys = await self._ask(server)
-        elif len(self._turns.waiting) < MOST_WAITING:
-            keys = await self._turns.run(lambda: Deferred.fromCoroutine(self._ask(server)))
-        else:
+            return _Known(await self._ask(server) or before, self._archive.now_ms())
+        try:
+            await self._turns.enter(lambda: None)
+        except PeerUnreachable:
             return _Known(before, 0)
-        return _Known(keys or before, self._archive.now_ms())
+        try:
+            return _Known(await self._ask(server) or before, self._archive.now_ms())
+        finally:
+            self._turns.leave()
 
     async def _ask(self, server: ServerName) -> ServerKeys | None:
         """Ask the server itself, then the notaries (no notary speaks for another one); what comes is kept."""

@@ -16,6 +16,51 @@ FIRST_DELAY_MS: Final = 2_000
 LONGEST_DELAY_MS: Final = 60 * 60 * 1000
 
 
+class Turns:
+    """At most `limit` at a time; at most `most_waiting` wait, in their order."""
+
+    __slots__ = ("_is_calling", "_most_waiting", "_running", "_waiting", "limit")
+
+    def __init__(self, limit: int, most_waiting: int) -> None:
+        self.limit = limit
+        self._most_waiting = most_waiting
+        self._running = 0
+        self._waiting: deque[Deferred[None]] = deque()
+        self._is_calling = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has a turn or waits for one."""
+        return not (self._running or self._waiting)
+
+    async def enter(self, check: Callable[[], None]) -> None:
+        """Wait for a turn, unless `check` raises; whoever got one must `leave`.
+
+        Raises: PeerUnreachable when too many wait already, and what `check` raises, before waiting and after it.
+        """
+        check()
+        while self._running >= self.limit:
+            if len(self._waiting) >= self._most_waiting:
+                raise PeerUnreachable("too much waits for it already")
+            turn: Deferred[None] = Deferred()
+            self._waiting.append(turn)
+            await turn
+            check()
+        self._running += 1
+
+    def leave(self) -> None:
+        """Let the next ones go: one after the other from here, however quickly each of them is done."""
+        self._running -= 1
+        if self._is_calling:
+            return
+        self._is_calling = True
+        while self._waiting and self._running < self.limit:
+            turn = self._waiting.popleft()
+            if not turn.called:
+                turn.callback(None)
+        self._is_calling = False
+
+
 class Line:
     """What is going on with one destination.
 
@@ -23,66 +68,44 @@ class Line:
     until when even that is not done.
     """
 
-    __slots__ = ("_running", "_waiting", "failures", "retry_ms")
+    __slots__ = ("_turns", "failures", "retry_ms")
 
     def __init__(self) -> None:
         self.failures = 0
         self.retry_ms = 0
-        self._running = 0
-        self._waiting: deque[Deferred[None]] = deque()
+        self._turns = Turns(AT_ONCE, MOST_WAITING)
 
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to remember."""
-        return not (self.failures or self._running or self._waiting)
+        return not self.failures and self._turns.is_idle
 
     async def enter(self, now_ms: Callable[[], int]) -> None:
         """Wait for a turn; whoever got one must `leave`.
 
         Raises: PeerUnreachable when the destination is left alone, or too many wait already.
         """
-        self._check(now_ms())
-        while not self._has_room:
-            if len(self._waiting) >= MOST_WAITING:
-                raise PeerUnreachable("too much waits for it already")
-            turn: Deferred[None] = Deferred()
-            self._waiting.append(turn)
-            await turn
-            try:
-                self._check(now_ms())
-            except PeerUnreachable:
-                self._wake()
-                raise
-        self._running += 1
-        if self._has_room:
-            self._wake()
+        await self._turns.enter(lambda: self._check(now_ms()))
 
     def leave(self) -> None:
         """Let the next one go."""
-        self._running -= 1
-        self._wake()
+        self._turns.leave()
+
+    def remember(self, failures: int, retry_ms: int) -> None:
+        """It could not be reached so often, before a restart."""
+        self.failures, self.retry_ms = failures, retry_ms
+        self._turns.limit = 1
 
     def fail(self, now_ms: int, chance: float) -> None:
         """It could not be reached: leave it alone, twice as long each time, less up to a half by `chance` (0 to 1)."""
-        self.failures += 1
-        whole = min(FIRST_DELAY_MS << min(self.failures - 1, 20), LONGEST_DELAY_MS)
-        self.retry_ms = now_ms + int(whole * (1 - chance / 2))
+        whole = min(FIRST_DELAY_MS << min(self.failures, 20), LONGEST_DELAY_MS)
+        self.remember(self.failures + 1, now_ms + int(whole * (1 - chance / 2)))
 
     def mend(self) -> None:
         """It is there."""
         self.failures = self.retry_ms = 0
-
-    @property
-    def _has_room(self) -> bool:
-        return self._running < (1 if self.failures else AT_ONCE)
+        self._turns.limit = AT_ONCE
 
     def _check(self, now_ms: int) -> None:
         if self.failures and now_ms < self.retry_ms:
             raise PeerUnreachable(f"left alone for {self.retry_ms - now_ms} ms after {self.failures} failures")
-
-    def _wake(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.called:
-                turn.callback(None)
-                return

@@ -97,8 +97,7 @@ class Peers:
     async def begin(self) -> None:
         """Remember who could not be reached before the restart."""
         for server, standing in (await self._sender.destinations.load()).items():
-            line = self._line(server)
-            line.failures, line.retry_ms = standing
+            self._line(server).remember(*standing)
 
     async def ask(  # noqa: PLR0913 - the last four are seldom given
         self,

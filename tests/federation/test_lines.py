@@ -68,6 +68,21 @@ class Lines(SynchronousTestCase):
         self.failureResultOf(second, PeerUnreachable)
         self.failureResultOf(third, PeerUnreachable)
 
+    def test_many_that_wait_end_one_after_the_other(self) -> None:
+        tries = self.entered(AT_ONCE + MOST_WAITING)
+        for each in tries[AT_ONCE:]:
+            each.addCallback(lambda entered: self.line.leave())
+        self.line.leave()
+        assert all(each.called for each in tries)
+
+    def test_when_it_fails_all_who_wait_are_told(self) -> None:
+        tries = self.entered(AT_ONCE + MOST_WAITING)
+        self.line.fail(self.now, 0.0)
+        for _ in range(AT_ONCE):
+            self.line.leave()
+        for each in tries[AT_ONCE:]:
+            self.failureResultOf(each, PeerUnreachable)
+
     def test_a_line_is_idle_when_there_is_nothing_to_remember(self) -> None:
         assert self.line.is_idle
         self.enter()
