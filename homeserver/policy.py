@@ -292,6 +292,11 @@ class PlaceCall(Act):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskNetworks(Act):
+    """Ask the application services that bridge to other networks what they know of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloseAccount(Act):
     """Deactivate one's own account."""
 

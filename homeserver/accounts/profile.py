@@ -11,6 +11,7 @@ import msgspec
 
 from federation.errors import Refused
 from federation.ids import UserID, parse_mxc
+from homeserver.accounts.appservices.questions import NO_SERVICES, Questions
 from homeserver.accounts.propagation import Propagations
 from homeserver.policy import Invalid, NotFound, Policy, SeeProfile, SetProfile
 from homeserver.storage import accounts, profiles
@@ -69,7 +70,10 @@ def parse_field(name: str) -> str:
 class Profiles:
     """The profiles of this server's people."""
 
-    def __init__(self, database: Database, policy: Policy, propagations: Propagations) -> None:
+    def __init__(
+        self, database: Database, policy: Policy, propagations: Propagations, questions: Questions = NO_SERVICES
+    ) -> None:
+        self._questions = questions
         self._database = database
         self._policy = policy
         self._propagations = propagations
@@ -89,6 +93,7 @@ class Profiles:
         Spec: client-server-api#get_matrixclientv3profileuserid
         """
         await self._policy.check(SeeProfile(by=asker, person=user_id))
+        await self._questions.summon_user(user_id)
         found = await self._database.read(_find_shown, user_id)
         if found is None:
             raise NotFound("There is no such profile")

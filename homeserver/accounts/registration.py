@@ -29,7 +29,9 @@ _RESERVED: Final = "_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Newcomer:
-    """An account to be made (`upgrades`: of a guest's). `token` is the registration token to use up for it."""
+    """An account to be made (`upgrades`: of a guest's). `token` is the registration token to use up for it,
+    `service_id` whose account it is.
+    """
 
     user_id: UserID
     password: str | None = None
@@ -37,6 +39,7 @@ class Newcomer:
     admin: bool = False
     upgrades: bool = False
     token: str | None = None
+    service_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +164,10 @@ class Registration:
         return NewAccount(
             user_id=newcomer.user_id,
             created_ms=self._now_ms(),
+            kind="user" if newcomer.service_id is None else "appservice",
             password_hash=None if newcomer.password is None else await self._passwords.hash(newcomer.password),
             admin=newcomer.admin,
+            service_id=newcomer.service_id,
         )
 
     async def _begin(self, account: NewAccount, newcomer: Newcomer, wish: DeviceWish) -> Grant:

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from homeserver.accounts.appservices.identities import Identities, Wish
 from homeserver.api.access import AccessLog, Instants, Line
 from homeserver.api.body import body_decoder
 from homeserver.api.connection import HUNG_UP, EdgeRequest
@@ -48,6 +49,7 @@ class Attendants:
     """Who helps the edges of all listeners.
 
     `find_session` finds the session of an access token; `note_seen(user, device, ip)` is told of each request of one.
+    `identities` finds those of application services, None where there are none.
     `access` is None when no access log is wanted. Large bodies of streaming routes are spooled to `spool_dir`.
     `signed` tells whose requests those of other servers are, None where there are no endpoints for them.
     """
@@ -58,6 +60,7 @@ class Attendants:
     limits: RateLimits
     metrics: Metrics
     note_seen: "Callable[[UserID, DeviceID, str], None] | None" = None
+    identities: Identities | None = None
     access: AccessLog | None = None
     spool_dir: Path | None = None
     signed: SignedRequests | None = None
@@ -175,21 +178,31 @@ class Edge:
 
     async def _admit(self, request: EdgeRequest, route: Route) -> "Session | None":
         """Whose request it is, if they may make it, and now."""
-        session = None
-        if route.auth != "none":
-            token = request.bearer()
-            if token is not None:
-                session = await self._attendants.find_session(token)
-                if session is None:
-                    raise UnknownToken
-                request.who = session.user_id
-                check_standing(session, route)
-                if self._attendants.note_seen is not None:
-                    self._attendants.note_seen(session.user_id, session.device_id, request.ip)
-            elif route.auth != "optional":
-                raise MissingToken
-        if route.rate is not None:
+        session = await self._find_session(request, route)
+        if session is not None:
+            request.who = session.user_id
+            check_standing(session, route)
+            if self._attendants.note_seen is not None and session.device_id:
+                self._attendants.note_seen(session.user_id, session.device_id, request.ip)
+        elif route.auth not in ("none", "optional"):
+            raise MissingToken
+        if route.rate is not None and (session is None or not session.unlimited):
             self._attendants.limits.check(route.rate, session.user_id if session else address_key(request.ip))
+        return session
+
+    async def _find_session(self, request: EdgeRequest, route: Route) -> "Session | None":
+        """The session of the token that was sent, None without one; of an application service at every door."""
+        token, identities = request.bearer(), self._attendants.identities
+        if token is None:
+            return None
+        service = None if identities is None else identities.services.find_by_token(token)
+        if identities is not None and service is not None:
+            return await identities.find(service, Wish() if route.auth == "none" else _parse_wish(request.query))
+        if route.auth == "none":
+            return None
+        session = await self._attendants.find_session(token)
+        if session is None:
+            raise UnknownToken
         return session
 
     async def _admit_server(self, request: EdgeRequest, route: Route) -> "ServerName":
@@ -240,6 +253,16 @@ class Edge:
                     seconds * 1000,
                 )
             )
+
+
+def _parse_wish(raw: bytes) -> Wish:
+    """For whom and which device an application service asks.
+
+    Spec: application-service-api#identity-assertion
+    """
+    query = Query(raw)
+    device_id, proposed = query.str("device_id"), query.str("org.matrix.msc3202.device_id")
+    return Wish(user_id=query.str("user_id"), device_id=device_id or proposed, is_proposed=device_id is None)
 
 
 def _encode_reply(reply: Reply) -> tuple[int, bytes | BinaryIO, Answer | None]:

@@ -9,6 +9,7 @@ Spec: client-server-api#standard-error-response
 from collections.abc import Callable, Mapping
 
 from federation.errors import BadIdentifier, BadJSON, EventTooLarge, Refused, RemoteFault
+from homeserver.accounts.appservices.questions import NoAnswer
 from homeserver.accounts.passwords import PasswordsBusy
 from homeserver.policy import Conflict, Invalid, NotFound
 from homeserver.rooms.delayed import SentTooFast, TooManyDelayed
@@ -139,6 +140,7 @@ _TABLE: dict[type[BaseException], Callable[..., MatrixError]] = {
     StorageUnavailable: lambda fault: MatrixError(
         503, "M_UNKNOWN", "Storage is unavailable", headers={"Retry-After": str(_BUSY_MS // 1000)}
     ),
+    NoAnswer: lambda fault: MatrixError(408, "M_UNKNOWN", str(fault)),
     RemoteFault: lambda fault: MatrixError(502, "M_UNKNOWN", f"The other server is at fault: {fault}"),
 }
 

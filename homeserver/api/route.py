@@ -13,13 +13,13 @@ from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
 
-from homeserver.api.errors import MissingToken, Unrecognized, WrongMethod
+from homeserver.api.errors import MatrixError, MissingToken, Unrecognized, WrongMethod
 from homeserver.api.query import Query, decode_component
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from federation.ids import ServerName
+    from federation.ids import DeviceID, ServerName
     from homeserver.accounts.sessions import Session
     from homeserver.api.connection import EdgeRequest
 
@@ -91,6 +91,18 @@ class Call:
     @origin.setter
     def origin(self, server: "ServerName") -> None:
         self._origin = server
+
+    @property
+    def device(self) -> "DeviceID":
+        """The device that asks.
+
+        Raises:
+            MatrixError: nobody has signed in, or an application service acts without a device.
+        """
+        device_id = self.caller.device_id
+        if not device_id:
+            raise MatrixError(400, "M_MISSING_PARAM", "This needs a device: name one in device_id")
+        return device_id
 
     @property
     def gone(self) -> "Deferred[None]":

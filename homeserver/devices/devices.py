@@ -3,14 +3,16 @@
 Spec: client-server-api#device-management
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from federation.errors import Refused
 from federation.ids import DeviceID, UserID
 from homeserver.policy import NotFound
 from homeserver.storage import devices
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.devices import Device
+from homeserver.storage.keys import is_cross_signing_key
 
 LONGEST_NAME: Final = 255
 
@@ -18,8 +20,9 @@ LONGEST_NAME: Final = 255
 class Devices:
     """A person's devices, for that person only."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, now_ms: Callable[[], int]) -> None:
         self._database = database
+        self._now_ms = now_ms
 
     async def load(self, user_id: UserID) -> list[Device]:
         """All of them, the oldest first.
@@ -41,6 +44,16 @@ class Devices:
             raise NotFound("There is no such device")
         return device
 
+    async def make(self, user_id: UserID, device_id: DeviceID, name: str | None) -> bool:
+        """Make a device that nobody has signed in at, for an application service; False when it is there already.
+
+        Raises:
+            Refused: The device ID is that of a cross-signing key.
+
+        Spec: application-service-api#creating-devices
+        """
+        return await self._database.write(_make, user_id, device_id, name and name[:LONGEST_NAME], self._now_ms())
+
     async def rename(self, user_id: UserID, device_id: DeviceID, name: str | None) -> None:
         """Give a device another name, cut where it is too long; with None it keeps its own.
 
@@ -60,6 +73,15 @@ class Devices:
         Spec: client-server-api#post_matrixclientv3delete_devices
         """
         await self._database.write(devices.remove_devices, user_id, device_ids)
+
+
+def _make(txn: Txn, user_id: UserID, device_id: DeviceID, name: str | None, now_ms: int) -> bool:
+    """The unit of a new device."""
+    if devices.has_device(txn, user_id, device_id):
+        return False
+    if is_cross_signing_key(txn, user_id, device_id):
+        raise Refused("device", "This device ID is in use for a key")
+    return devices.append_device(txn, user_id, device_id, name, now_ms)
 
 
 def _rename(txn: Txn, user_id: UserID, device_id: DeviceID, name: str) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from federation.ids import DeviceID, UserID, fits
 from homeserver.policy import Invalid, Policy, SendToDevice, allows
 from homeserver.storage import devices, todevice
+from homeserver.storage.appservices import append_request
 from homeserver.storage.database import Database, Txn
 
 ALL_DEVICES: Final = "*"
@@ -32,7 +33,7 @@ class ToDevice:
         self._now_ms = now_ms
 
     async def send(self, sender: UserID, device_id: DeviceID, kind: str, txn_id: str, messages: Messages) -> None:
-        """Queue messages of one type, once for each transaction ID of the sending device.
+        """Queue messages of one type, once for each transaction ID of the sending device, or of who has none ("").
 
         Who is unknown here, or may not be written to, gets nothing, and the sender does not learn which it was.
 
@@ -69,7 +70,11 @@ def _send(
     messages: Mapping[UserID, Mapping[str, bytes]],
 ) -> None:
     """The unit of a sending."""
-    if not todevice.append_transaction(txn, sender, device_id, transaction, now_ms):
+    if device_id:
+        is_new = todevice.append_transaction(txn, sender, device_id, transaction, now_ms)
+    else:
+        is_new = append_request(txn, sender, *transaction, now_ms)
+    if not is_new:
         return
     known = devices.load_device_ids(txn, messages)
     todevice.append_messages(

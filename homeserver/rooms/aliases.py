@@ -10,6 +10,7 @@ from typing import Final
 
 from federation.errors import BadIdentifier, Refused
 from federation.ids import RoomAlias, ServerName, UserID, parse_room_alias, server_of
+from homeserver.accounts.appservices.questions import Questions
 from homeserver.policy import Conflict, Hidden, Invalid, NotFound, Policy, SeeRoom, SetAlias, allows
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
@@ -25,7 +26,10 @@ MOST_SERVERS: Final = 50
 class Aliases:
     """Finds, makes and removes the aliases of this server."""
 
-    def __init__(self, rooms: Rooms, database: Database, policy: Policy, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, rooms: Rooms, database: Database, policy: Policy, now_ms: Callable[[], int], questions: Questions
+    ) -> None:
+        self._questions = questions
         self._rooms = rooms
         self._db = database
         self._policy = policy
@@ -37,7 +41,7 @@ class Aliases:
         Raises: NotFound otherwise; BadIdentifier.
         Spec: client-server-api#get_matrixclientv3directoryroomroomalias
         """
-        room = await self.find_room(parse_room_alias(alias))
+        room = await self._find_or_summon(parse_room_alias(alias))
         if room is None or not await allows(self._policy, SeeRoom(by=by, room=room)):
             raise _no_alias()
         return room
@@ -49,10 +53,20 @@ class Aliases:
         """
         if not room_id_or_alias.startswith("#"):
             return room_id_or_alias
-        room = await self.find_room(parse_room_alias(room_id_or_alias))
+        room = await self._find_or_summon(parse_room_alias(room_id_or_alias))
         if room is None:
             raise Hidden
         return room.room_id
+
+    async def _find_or_summon(self, alias: RoomAlias) -> Room | None:
+        """The room of an alias, which an application service may make now.
+
+        Raises: NoAnswer.
+        """
+        room = await self.find_room(alias)
+        if room is None and server_of(alias) == self._rooms.seal.server and await self._questions.summon_alias(alias):
+            return await self.find_room(alias)
+        return room
 
     def servers_of(self, room: Room) -> list[ServerName]:
         """Servers that know the room, ours first."""
@@ -73,6 +87,7 @@ class Aliases:
         parsed = parse_room_alias(alias)
         if server_of(parsed) != self._rooms.seal.server:
             raise Invalid("M_INVALID_PARAM", "That is another server's alias")
+        self._questions.services.check_alias(parsed, by)
         room = await self._rooms.load(room_id)
         if room is None or by not in room.joined_members:
             raise Hidden
@@ -92,7 +107,8 @@ class Aliases:
         room = None if found is None else await self._rooms.load(found.room_id)
         if found is None or room is None or not await allows(self._policy, SeeRoom(by=by, room=room)):
             raise _no_alias()
-        if not (is_admin or by == found.creator or may_name(room, by)):
+        is_own = is_admin or self._questions.services.check_alias(parsed, by)
+        if not (is_own or by == found.creator or may_name(room, by)):
             raise Refused("alias", "Only who made this alias or may name the room can remove it")
         await self._policy.check(SetAlias(by=by, room=room, alias=parsed, removed=True))
         await self._remove(by, parsed, room)

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from federation.errors import Refused
 from federation.ids import RoomAlias, UserID, parse_room_alias, parse_user_id, server_of
 from federation.versions import RoomVersion, find_room_version
+from homeserver.accounts.appservices.questions import NO_SERVICES, Questions
 from homeserver.policy import Conflict, CreateRoom, Invalid, Policy
 from homeserver.rooms.aliases import CANONICAL_ALIAS, aliases_in
 from homeserver.rooms.membership import FindProfile, check_invitable, shown_fields
@@ -91,15 +92,18 @@ Begin: TypeAlias = Callable[[CreateRoom], Awaitable[Room]]
 class Creation:
     """Creates rooms; with `begin`, whoever it belongs to makes the room that an act the policy let pass asks for."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what rooms are made with
         self,
         rooms: Rooms,
         database: Database,
         policy: Policy,
         find_profile: FindProfile,
         default_version: str,
+        *,
         begin: Begin | None = None,
+        questions: Questions = NO_SERVICES,
     ) -> None:
+        self._questions = questions
         self._rooms = rooms
         self._db = database
         self._policy = policy
@@ -118,6 +122,7 @@ class Creation:
         act = _act(plan)
         await self._policy.check(act)
         for person in plan.invited:
+            await self._questions.summon_user(person)
             await check_invitable(self._db, person)
         if self._begin is not None:
             return await self._begin(act)
@@ -145,17 +150,19 @@ class Creation:
             raise Refused("federation", "People of other servers cannot be invited yet")
         if any(event.type in ("m.room.create", "m.room.member") for event in wanted.initial_state):
             raise Invalid("M_INVALID_ROOM_STATE", "Memberships and the create event are not initial state")
-        alias = self._alias(wanted)
+        alias = self._alias(by, wanted)
         _check_canonical(wanted, alias)
         return Plan(by=by, version=version, alias=alias, invited=invited, wanted=wanted)
 
-    def _alias(self, wanted: NewRoom) -> RoomAlias | None:
+    def _alias(self, by: UserID, wanted: NewRoom) -> RoomAlias | None:
         localpart = wanted.room_alias_name
         if localpart is None:
             return None
         if not localpart or ":" in localpart:
             raise Invalid("M_INVALID_PARAM", "room_alias_name is what stands between # and :")
-        return parse_room_alias(f"#{localpart}:{self._rooms.seal.server}")
+        alias = parse_room_alias(f"#{localpart}:{self._rooms.seal.server}")
+        self._questions.services.check_alias(alias, by)
+        return alias
 
     async def _shown_of(self, person: UserID) -> Mapping[str, object]:
         profile = await self._find_profile(person)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from homeserver.accounts.appservices.questions import NO_SERVICES, Questions
 from homeserver.policy import Policy
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.create import Creation
@@ -11,6 +12,7 @@ from homeserver.rooms.history import History
 from homeserver.rooms.members import Members
 from homeserver.rooms.membership import FindProfile, Memberships
 from homeserver.rooms.mutual import Mutual
+from homeserver.rooms.networks import Networks
 from homeserver.rooms.people import People
 from homeserver.rooms.relating import Relating
 from homeserver.rooms.relations import Relations
@@ -41,6 +43,7 @@ class Doors:
     creation: Creation
     aliases: Aliases
     directory: Directory
+    networks: Networks
     people: People
     upgrades: Upgrades
     summaries: Summaries
@@ -53,13 +56,18 @@ class Doors:
 
 
 def build_doors(
-    rooms: Rooms, database: Database, policy: Policy, find_profile: FindProfile, default_version: str
+    rooms: Rooms,
+    database: Database,
+    policy: Policy,
+    find_profile: FindProfile,
+    default_version: str,
+    questions: Questions = NO_SERVICES,
 ) -> Doors:
     """The doors to these rooms, each of which asks the policy."""
     views = Views(rooms, database, policy)
     history = History(database, views)
-    memberships = Memberships(rooms, database, policy, find_profile)
-    aliases = Aliases(rooms, database, policy, rooms.seal.now_ms)
+    memberships = Memberships(rooms, database, policy, find_profile, questions)
+    aliases = Aliases(rooms, database, policy, rooms.seal.now_ms, questions)
     summaries = Summaries(rooms, policy, aliases)
     transactions = Transactions(database)
     return Doors(
@@ -71,9 +79,10 @@ def build_doors(
         settings=Settings(rooms, database, policy, memberships, aliases),
         sending=Sending(rooms, views, history, policy, transactions, Relating(database)),
         memberships=memberships,
-        creation=Creation(rooms, database, policy, find_profile, default_version),
+        creation=Creation(rooms, database, policy, find_profile, default_version, questions=questions),
         aliases=aliases,
         directory=Directory(rooms, database, policy),
+        networks=Networks(rooms, database, policy, questions.services),
         people=People(rooms, database, find_profile),
         upgrades=Upgrades(rooms, policy, find_profile),
         summaries=summaries,

@@ -13,6 +13,7 @@ import msgspec
 
 from federation.errors import Refused
 from federation.ids import EventID, RoomID, UserID, server_of
+from homeserver.accounts.appservices.questions import NO_SERVICES, Questions
 from homeserver.policy import Act, Expel, Hidden, Invalid, Invite, Join, Knock, Leave, Policy, SetState
 from homeserver.rooms.predecessors import carrying
 from homeserver.rooms.restricted import RESTRICTED, find_authoriser, is_let_in, join_rule
@@ -99,6 +100,7 @@ class Change:
     """A change of somebody's membership that `by` wants; `content` is what a client wrote beside it.
 
     `guest`: `by` is a guest of this server. `origin`: what request made the change, where that is to be known again.
+    `at_ms` is when, None: now.
     """
 
     by: UserID
@@ -108,6 +110,7 @@ class Change:
     content: Mapping[str, object] | None = None
     guest: bool = False
     origin: Origin | None = None
+    at_ms: int | None = None
 
 
 class Memberships:
@@ -117,7 +120,15 @@ class Memberships:
     or the room's rules forbid it.
     """
 
-    def __init__(self, rooms: Rooms, database: Database, policy: Policy, find_profile: FindProfile) -> None:
+    def __init__(
+        self,
+        rooms: Rooms,
+        database: Database,
+        policy: Policy,
+        find_profile: FindProfile,
+        questions: Questions = NO_SERVICES,
+    ) -> None:
+        self._questions = questions
         self._rooms = rooms
         self._db = database
         self._policy = policy
@@ -226,6 +237,7 @@ class Memberships:
         if isinstance(act, Leave) and was == "invite" and await self._is_for_notices(wanted.by, room):
             raise NoticesStay
         if wanted.membership == "invite":
+            await self._questions.summon_user(wanted.person)
             await check_invitable(self._db, wanted.person)
         content = await self._build_content(room, wanted, was)
         if isinstance(act, Join):
@@ -235,8 +247,14 @@ class Memberships:
         if before is not None and before.sender == wanted.by and is_same(before.content, content):
             await self._rooms.wait_for(room)
             return before.event_id
-        person, origin = wanted.person, wanted.origin
-        draft = Draft(type="m.room.member", sender=wanted.by, content=content, state_key=person, origin=origin)
+        draft = Draft(
+            type="m.room.member",
+            sender=wanted.by,
+            content=content,
+            state_key=wanted.person,
+            origin=wanted.origin,
+            at_ms=wanted.at_ms,
+        )
         comes = wanted.membership == "join" and was != "join"
         if comes and await self._db.read(find_blocker, room.room_id) is not None:
             raise RoomBlocked

@@ -44,8 +44,16 @@ class Sending:
         self._policy = policy
         self._transactions = transactions
 
-    async def send(self, origin: Origin, room_id: str, event_type: str, content: Mapping[str, object]) -> EventID:
-        """Send an event; a redaction is one that names its target in its content.
+    async def send(
+        self,
+        origin: Origin,
+        room_id: str,
+        event_type: str,
+        content: Mapping[str, object],
+        *,
+        at_ms: int | None = None,
+    ) -> EventID:
+        """Send an event; a redaction is one that names its target in its content. `at_ms` is when, None: now.
 
         Spec: client-server-api#put_matrixclientv3roomsroomidsendeventtypetxnid
         """
@@ -54,7 +62,9 @@ class Sending:
             return await self._transactions.once(
                 origin, request, lambda: self._redact(origin, room_id, _target_of(content), content)
             )
-        return await self._transactions.once(origin, request, lambda: self._send(origin, room_id, event_type, content))
+        return await self._transactions.once(
+            origin, request, lambda: self._send(origin, room_id, event_type, content, at_ms)
+        )
 
     async def redact(self, origin: Origin, room_id: str, event_id: str, reason: str | None) -> EventID:
         """Redact an event that the sender may see.
@@ -80,9 +90,11 @@ class Sending:
         await self._policy.check(SendEvent(by=by, room=room, type=event_type, content=content, poll=poll))
         return room
 
-    async def _send(self, origin: Origin, room_id: str, event_type: str, content: Mapping[str, object]) -> EventID:
+    async def _send(
+        self, origin: Origin, room_id: str, event_type: str, content: Mapping[str, object], at_ms: int | None
+    ) -> EventID:
         room = await self._open(origin.user_id, room_id, event_type, content)
-        draft = Draft(type=event_type, sender=origin.user_id, content=content, origin=origin)
+        draft = Draft(type=event_type, sender=origin.user_id, content=content, origin=origin, at_ms=at_ms)
         if "m.relates_to" not in content:
             return (await self._rooms.append(room, draft)).event_id
         async with self._relating.checked(room, draft):

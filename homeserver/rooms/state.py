@@ -85,7 +85,7 @@ class Settings:
         else:
             await self._policy.check(SetState(by=by, room=room, type=key[0], state_key=key[1], content=content))
 
-    async def put(
+    async def put(  # noqa: PLR0913 - the state, and in which manner it is set
         self,
         by: UserID,
         room_id: str,
@@ -94,10 +94,11 @@ class Settings:
         *,
         guest: bool = False,
         origin: Origin | None = None,
+        at_ms: int | None = None,
     ) -> EventID:
         """Set the state under a key; the event that sets it. What is so already stays as it is.
 
-        With an `origin` the event is known by that again.
+        With an `origin` the event is known by that again. `at_ms` is when it is set, None: now.
 
         Raises: Hidden; Refused; Invalid; BadIdentifier for a membership of nobody; EventTooLarge.
         Spec: client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey
@@ -106,7 +107,7 @@ class Settings:
         if room is None:
             raise Hidden
         if key[0] == "m.room.member":
-            wanted = replace(_change(by, key[1], content), guest=guest, origin=origin)
+            wanted = replace(_change(by, key[1], content), guest=guest, origin=origin, at_ms=at_ms)
             return await self._memberships.change(room, wanted)
         if by not in room.joined_members:
             raise Hidden
@@ -117,7 +118,7 @@ class Settings:
         if before is not None and is_same(before.content, content) and _has_power(room, by, key[0]):
             await self._rooms.wait_for(room)
             return before.event_id
-        drafts = [Draft(type=key[0], sender=by, content=content, state_key=key[1], origin=origin)]
+        drafts = [Draft(type=key[0], sender=by, content=content, state_key=key[1], origin=origin, at_ms=at_ms)]
         if key == GUEST_ACCESS and content.get("guest_access") != "can_join":
             drafts += await self._farewells(room)
         ((held, *_),) = await self._rooms.commit([(room, drafts)])

@@ -98,12 +98,12 @@ def account_routes(core: Core, rooms: RoomParts, people: AccountParts, push_rule
     if core.world.settings.login_via_existing_session:
         tokens = LoginTokens(database, policy, core.mint, now_ms)
     return (
-        *login.routes(logins, people.sessions, server_name, tokens),
+        *login.routes(logins, people.sessions, server_name, tokens, core.services.identities),
         *(() if tokens is None else logintokens.routes(tokens, interactive)),
-        *register.routes(people.registration, interactive, logins, server_name),
+        *register.routes(people.registration, interactive, logins, server_name, core.services.questions.services),
         *account.routes(people.accounts, interactive),
         *contacts.routes(),
-        *devices.routes(Devices(database), interactive),
+        *devices.routes(Devices(database, now_ms), interactive),
         *profile.routes(rooms.profiles),
         *data.routes(ClientConfig(database), {"m.push_rules": push_rules}),
         *keys.routes(Keys(database, policy), CrossSigning(database, policy), interactive),
@@ -112,7 +112,7 @@ def account_routes(core: Core, rooms: RoomParts, people: AccountParts, push_rule
         *dehydrated.routes(DehydratedDevices(database, now_ms)),
         *openid.routes(OpenIDTokens(database, policy, core.mint, now_ms), server_name),
         *moderation.routes(Moderation(database, core.operators, server_name, now_ms)),
-        *networks.routes(),
+        *networks.routes(core.services.questions, policy),
         *userdirectory.routes(UserDirectory(database, policy)),
         *capabilities.routes(policy, _abilities(core.world.settings)),
     )

@@ -16,6 +16,7 @@ from homeserver.policy import OpenPolicy, Policy
 from homeserver.rooms.notices import Voice, build_voice
 from homeserver.schools.facts import Facts
 from homeserver.schools.gate import Gate, service_account
+from homeserver.server.services import ServiceParts, build_service_parts
 from homeserver.storage.database import Database, open_database
 from homeserver.streams import Streams
 
@@ -56,16 +57,18 @@ class Core:
     mint: Mint
     limits: RateLimits
     outward: Outward
+    services: ServiceParts
 
 
 def build_core(world: World) -> Core:
     """Open the database and make the core.
 
-    Raises: CannotOpen; OSError.
+    Raises: CannotOpen; OSError; ConfigError for an application service's registration.
     """
     settings, now_ms = world.settings, world.now_ms
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = open_database(settings.database, settings.data_dir, world.reactor, now_ms)
+    services = build_service_parts(settings, database, world.reactor, now_ms)
     facts = Facts(database, now_ms)
     policy = _build_policy(world, facts)
     return Core(
@@ -78,6 +81,7 @@ def build_core(world: World) -> Core:
         mint=Mint(world.token_bytes, now_ms),
         limits=RateLimits(enabled=settings.limits.rates, now_ms=now_ms),
         outward=Outward(world.reactor, Rules(**asdict(settings.network))),
+        services=services,
     )
 
 

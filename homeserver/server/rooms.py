@@ -55,10 +55,11 @@ def build_rooms(core: Core) -> RoomParts:
     outside = SchoolWorld(server=server_name, now_ms=world.now_ms, token_bytes=world.token_bytes)
     desk = Desk(database, rooms, core.facts, outside)
     begin = DirectRooms(rooms, core.facts, desk).begin if settings.policy == "school" else None
-    doors = build_doors(rooms, database, policy, lambda user_id: profiles.find(user_id), settings.rooms.default_version)
+    default_version, questions = settings.rooms.default_version, core.services.questions
+    doors = build_doors(rooms, database, policy, lambda user_id: profiles.find(user_id), default_version, questions)
     propagations = Propagations(database, doors.people)
-    profiles = Profiles(database, policy, propagations)
-    creation = Creation(rooms, database, policy, profiles.find, settings.rooms.default_version, begin)
+    profiles = Profiles(database, policy, propagations, questions)
+    creation = Creation(rooms, database, policy, profiles.find, default_version, begin=begin, questions=questions)
     doors = replace(doors, creation=creation)
     delayed = build_delayed(core, doors)
     return RoomParts(doors=doors, profiles=profiles, propagations=propagations, delayed=delayed, desk=desk)

@@ -30,6 +30,7 @@ from homeserver.server.calls import call_routes
 from homeserver.server.core import World, build_core
 from homeserver.server.erasure import build_purges, build_sweeper
 from homeserver.server.media import media_routes
+from homeserver.server.outbox import build_deliveries, service_routes
 from homeserver.server.region import build_region, build_signed_requests, delegation_routes, region_routes
 from homeserver.server.rooms import build_rooms, room_routes
 from homeserver.server.schools import build_bureau, school_routes
@@ -54,6 +55,7 @@ class Server:
         self.rooms = build_rooms(core)
         self.people = build_accounts(core, self.rooms)
         self.told = build_sync(core, self.rooms.doors.rooms)
+        self.deliveries = build_deliveries(core, self.rooms.doors, self.told)
         self.purges = build_purges(core, self.rooms, build_sweeper(core))
         self.admin = build_admin(core, self.rooms, self.people, self.purges)
         self.clerk = build_clerk(core, self.rooms, self.people)
@@ -74,6 +76,7 @@ class Server:
             instants=Instants(self.core.world.now_ms),
             find_session=self.people.sessions.find,
             note_seen=self.people.last_seen.note,
+            identities=self.core.services.identities,
             limits=self.core.limits,
             metrics=self.metrics,
             access=self._access,
@@ -100,6 +103,7 @@ class Server:
                 *sync_routes(core, self.told, Filters(core.database)),
                 *events.routes(build_events(self.told.sync, core.streams, core.database, self.rooms.doors)),
                 *room_routes(core, self.rooms),
+                *service_routes(core, self.rooms.doors, self.deliveries),
                 *media_routes(core),
             ),
             "school": school_routes(self.bureau),
@@ -111,9 +115,11 @@ class Server:
     def _tell(self, position: int, changes: Sequence[Change]) -> None:
         """Let those who remember things forget what a commit has changed, then wake who waits."""
         self.people.sessions.heed(position, changes)
+        self.core.services.identities.heed(position, changes)
         self.core.facts.heed(changes)
         self.told.counts.heed(changes)
         self.told.pushing.heed(position, changes)
+        self.deliveries.heed(position, changes)
         self.core.streams.advance(position, changes)
 
     def _measure(self) -> dict[str, float]:
@@ -137,6 +143,8 @@ class Server:
         await self.clerk.erasures.resume()
         await self.rooms.propagations.resume()
         await self.told.pushing.resume()
+        await self.core.services.identities.prepare()
+        await self.deliveries.resume()
         self.rooms.delayed.resume()
         await self.purges.resume()
         await self.admin.prepare()
@@ -181,6 +189,8 @@ class Server:
         await self.people.last_seen.stop()
         await self.admin.jobs.stop()
         await self.told.pushing.stop()
+        await self.deliveries.stop()
+        await self.core.services.outward.close()
         await self.core.outward.close()
         await self.core.database.close()
 

@@ -36,10 +36,20 @@ class Clock(Protocol):
         """Read the reactor's clock."""
 
 
+class Bystander(Protocol):
+    """Hears of what is never committed without being anybody's feed."""
+
+    def stir(self, room_id: RoomID, /) -> None:
+        """Typing changed in a room."""
+
+    def show(self, user_id: UserID, /) -> None:
+        """Somebody's presence changed."""
+
+
 class Streams:
     """All feeds of this process. Everything is called on the reactor's thread.
 
-    `position` is that of the last commit told here; `serial` ticks with everything else.
+    `position` is that of the last commit told here; `serial` ticks with everything else, of which `bystander` hears.
     """
 
     def __init__(self, database: Database, clock: Clock, start_ms: int) -> None:
@@ -54,6 +64,7 @@ class Streams:
         self._gather: IDelayedCall | None = None
         self._sweep: IDelayedCall | None = None
         self._closed = False
+        self.bystander: Bystander | None = None
         self._take_up: dict[type[Any], Callable[[Any, dict[Feed, None]], None]] = {
             EventAdded: self._add_event,
             UserDataChanged: self._change_own,
@@ -83,6 +94,8 @@ class Streams:
             for feed in log.feeds:
                 mark(feed.stirred, room_id, self.serial)
             self._wake_softly(log.feeds)
+        if self.bystander is not None:
+            self.bystander.stir(room_id)
         return self.serial
 
     def stirred_since(self, serial: int) -> frozenset[RoomID]:
@@ -96,6 +109,8 @@ class Streams:
         for feed in others:
             feed.serial_floor = max(feed.serial_floor, mark_bounded(feed.presence, user_id, self.serial))
         self._wake_gathered(others)
+        if self.bystander is not None:
+            self.bystander.show(user_id)
         return self.serial
 
     def companions(self, user_id: UserID) -> dict[Feed, None]:

@@ -189,6 +189,10 @@ class Questions:
         )
 
 
+NO_SERVICES: Final = Questions(AppServices())
+"""For a server without application services: there is nobody to ask."""
+
+
 class _Asked(msgspec.Struct, frozen=True):
     """A question, wherever it is put."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from federation.errors import Refused
 from federation.ids import UserID, localpart_of
 from homeserver.accounts.accounts import Accounts
 from homeserver.accounts.interactive import Auth, Interactive
@@ -77,13 +78,17 @@ class _AccountAPI:
 
     async def whoami(self, call: Call) -> Reply:
         session = call.caller
-        answer: dict[str, Any] = {"user_id": session.user_id, "device_id": session.device_id}
+        answer: dict[str, Any] = {"user_id": session.user_id}
+        if session.device_id:
+            answer["device_id"] = session.device_id
         if session.kind == "guest":
             answer["is_guest"] = True
         return answer
 
     async def set_password(self, call: Call) -> Reply:
         body: PasswordBody = call.body
+        if call.session is not None and call.session.service_id is not None:
+            raise Refused("appservice", "Application services have no passwords")
         asker = call.session.user_id if call.session else None
         check_strength(body.new_password, localpart_of(asker) if asker else "")
         user_id = await self._prove(call, "POST /account/password")
@@ -95,7 +100,10 @@ class _AccountAPI:
         body: DeactivateBody = call.body
         if call.session is not None:
             await self._accounts.check_closable(call.session.user_id)
-        user_id = await self._prove(call, "POST /account/deactivate")
+        if call.session is not None and call.session.service_id is not None:
+            user_id = call.session.user_id
+        else:
+            user_id = await self._prove(call, "POST /account/deactivate")
         await self._accounts.deactivate(user_id, erase=body.erase)
         return {"id_server_unbind_result": "success"}
 

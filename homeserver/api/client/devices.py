@@ -9,8 +9,9 @@ from msgspec import Meta, Struct
 
 from federation.ids import DeviceID
 from homeserver.accounts.interactive import Auth, Interactive
+from homeserver.accounts.login import parse_device_wish
 from homeserver.api.client.interactive import build_operation, prove
-from homeserver.api.route import Call, Reply, Route
+from homeserver.api.route import Answer, Call, Reply, Route
 from homeserver.devices.devices import Devices
 from homeserver.storage.devices import Device
 
@@ -91,21 +92,30 @@ class _DevicesAPI:
         return _describe(await self._devices.see(call.caller.user_id, DeviceID(call.params["deviceId"])))
 
     async def rename(self, call: Call) -> Reply:
-        body: DeviceBody = call.body
-        await self._devices.rename(call.caller.user_id, DeviceID(call.params["deviceId"]), body.display_name)
+        caller, device_id, name = call.caller, DeviceID(call.params["deviceId"]), call.body.display_name
+        if caller.service_id is not None:
+            parse_device_wish(device_id, name, refreshable=False)
+            if await self._devices.make(caller.user_id, device_id, name):
+                return Answer(201)
+        await self._devices.rename(caller.user_id, device_id, name)
         return {}
 
     async def remove(self, call: Call) -> Reply:
         device_id = DeviceID(call.params["deviceId"])
-        await prove(call, self._interactive, build_operation(call, f"DELETE /devices/{device_id}"))
+        await self._prove(call, f"DELETE /devices/{device_id}")
         await self._devices.remove(call.caller.user_id, [device_id])
         return {}
 
     async def remove_many(self, call: Call) -> Reply:
         body: RemoveManyBody = call.body
-        await prove(call, self._interactive, build_operation(call, "POST /delete_devices"))
+        await self._prove(call, "POST /delete_devices")
         await self._devices.remove(call.caller.user_id, body.devices)
         return {}
+
+    async def _prove(self, call: Call, name: str) -> None:
+        """Spec: application-service-api#device-management"""
+        if call.caller.service_id is None:
+            await prove(call, self._interactive, build_operation(call, name))
 
 
 def _describe(device: Device) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from homeserver.api.route import Call, Reply, Route
 from homeserver.policy import NotFound
 from homeserver.rooms.directory import MOST_ROOMS, Directory, Search
+from homeserver.rooms.networks import FIRST_OF_NETWORKS, Networks, is_of_networks
 
 _V3 = "/_matrix/client/v3"
 
@@ -38,9 +39,9 @@ class Visibility(Struct, frozen=True):
     visibility: Literal["public", "private"] = "public"
 
 
-def routes(directory: Directory, server_name: str) -> tuple[Route, ...]:
+def routes(directory: Directory, networks: Networks, server_name: str) -> tuple[Route, ...]:
     """The endpoints of the room directory."""
-    return tuple(_routes(_DirectoryAPI(directory, server_name)))
+    return tuple(_routes(_DirectoryAPI(directory, networks, server_name)))
 
 
 def _routes(api: "_DirectoryAPI") -> Iterator[Route]:
@@ -83,8 +84,9 @@ def _routes(api: "_DirectoryAPI") -> Iterator[Route]:
 
 
 class _DirectoryAPI:
-    def __init__(self, directory: Directory, server_name: str) -> None:
+    def __init__(self, directory: Directory, networks: Networks, server_name: str) -> None:
         self._directory = directory
+        self._networks = networks
         self._server_name = server_name
 
     async def page(self, call: Call) -> Reply:
@@ -96,13 +98,20 @@ class _DirectoryAPI:
     async def search(self, call: Call) -> Reply:
         self._check_server(call)
         body: Listing = call.body
+        of_network = None if body.include_all_networks else body.third_party_instance_id
+        term = body.filter.generic_search_term or ""
+        if of_network is not None or (body.include_all_networks and is_of_networks(body.since)):
+            return await self._networks.find(_asker(call), of_network, body.since, body.limit, term)
         search = Search(
             limit=body.limit,
             since=body.since,
-            term=body.filter.generic_search_term or "",
+            term=term,
             room_types=body.filter.room_types,
         )
-        return await self._directory.find(_asker(call), search)
+        answer = await self._directory.find(_asker(call), search)
+        if body.include_all_networks and "next_batch" not in answer and self._networks.are_there:
+            return {**answer, "next_batch": FIRST_OF_NETWORKS}
+        return answer
 
     async def is_published(self, call: Call) -> Reply:
         published = await self._directory.is_published(_asker(call), call.params["roomId"])

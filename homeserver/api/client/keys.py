@@ -88,13 +88,13 @@ class _KeysAPI:
 
     async def upload(self, call: Call) -> Reply:
         body: UploadBody = call.body
-        who = call.caller
+        user_id, device_id = call.caller.user_id, call.device
         upload = KeyUpload(
-            identity=parse_identity_keys(body.device_keys, who.user_id, who.device_id) if body.device_keys else None,
+            identity=parse_identity_keys(body.device_keys, user_id, device_id) if body.device_keys else None,
             one_time=parse_one_time_keys(body.one_time_keys or {}),
             fallback=parse_one_time_keys(body.fallback_keys or {}),
         )
-        return {"one_time_key_counts": await self._keys.upload(who.user_id, who.device_id, upload)}
+        return {"one_time_key_counts": await self._keys.upload(user_id, device_id, upload)}
 
     async def query(self, call: Call) -> Reply:
         body: QueryBody = call.body
@@ -122,7 +122,7 @@ class _KeysAPI:
         }
         uploaded = {usage: key for usage, key in given.items() if key is not None}
         upload = await self._cross_signing.prepare(call.caller.user_id, uploaded)
-        if upload.is_weighty:
+        if upload.is_weighty and call.caller.service_id is None:
             await prove(call, self._interactive, build_operation(call, "POST /keys/device_signing/upload"))
         if not await self._cross_signing.replace(upload):
             raise MatrixError(409, "M_UNKNOWN", "Another device uploaded keys at the same time")

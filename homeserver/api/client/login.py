@@ -8,11 +8,13 @@ from typing import Any
 from msgspec import Struct
 
 from federation.ids import ServerName
+from homeserver.accounts.appservices.identities import Identities
 from homeserver.accounts.login import DeviceWish, Logins, find_local_user, find_named_user, parse_device_wish
 from homeserver.accounts.logintokens import LoginTokens
 from homeserver.accounts.sessions import AccountLocked, Sessions, UnknownToken
 from homeserver.accounts.tokens import Grant
 from homeserver.api import errors
+from homeserver.api.client.appservice import SERVICE, find_service
 from homeserver.api.errors import MatrixError
 from homeserver.api.limits import address_key
 from homeserver.api.route import Call, Reply, Route
@@ -85,10 +87,14 @@ def build_locked() -> MatrixError:
 
 
 def routes(
-    logins: Logins, sessions: Sessions, server_name: ServerName, tokens: LoginTokens | None = None
+    logins: Logins,
+    sessions: Sessions,
+    server_name: ServerName,
+    tokens: LoginTokens | None = None,
+    identities: Identities | None = None,
 ) -> tuple[Route, ...]:
-    """The endpoints of sessions; with `tokens` people may log in by one."""
-    api = _LoginAPI(logins, sessions, server_name, tokens)
+    """The endpoints of sessions; with `tokens` people may log in by one, with `identities` application services may."""
+    api = _LoginAPI(logins, sessions, server_name, tokens, identities)
     v3 = "/_matrix/client/v3"
     return (
         Route(
@@ -133,8 +139,14 @@ def routes(
 
 class _LoginAPI:
     def __init__(
-        self, logins: Logins, sessions: Sessions, server_name: ServerName, tokens: LoginTokens | None
+        self,
+        logins: Logins,
+        sessions: Sessions,
+        server_name: ServerName,
+        tokens: LoginTokens | None,
+        identities: Identities | None,
     ) -> None:
+        self._identities = identities
         self._logins = logins
         self._sessions = sessions
         self._server_name = server_name
@@ -142,7 +154,8 @@ class _LoginAPI:
 
     async def flows(self, call: Call) -> Reply:
         by_token = [] if self._tokens is None else [{"type": _TOKEN, "get_login_token": True}]
-        return {"flows": [{"type": _PASSWORD}, *by_token]}
+        by_service = [{"type": SERVICE}] if self._identities is not None and self._identities.services.all else []
+        return {"flows": [{"type": _PASSWORD}, *by_token, *by_service]}
 
     async def log_in(self, call: Call) -> Reply:
         body: LoginBody = call.body
@@ -150,10 +163,24 @@ class _LoginAPI:
             body.device_id, body.initial_device_display_name, refreshable=body.refresh_token is True
         )
         try:
-            grant = await self._let_in(body, wish, address_key(call.ip))
+            if body.type == SERVICE and self._identities is not None:
+                grant = await self._let_service_in(call, wish, self._identities)
+            else:
+                grant = await self._let_in(body, wish, address_key(call.ip))
         except AccountLocked:
             raise build_locked() from None
         return answer_grant(grant, self._server_name)
+
+    async def _let_service_in(self, call: Call, wish: DeviceWish, identities: Identities) -> Grant:
+        """Spec: application-service-api#server-admin-style-permissions"""
+        service, user_id = find_service(call, identities.services), self._find_user(call.body)
+        if user_id is None:
+            raise MatrixError(400, "M_EXCLUSIVE", "This user name is not in the application service's namespace")
+        identities.services.check_user(user_id, service)
+        account = await identities.check(service, user_id)
+        if account.locked:
+            raise AccountLocked
+        return await self._logins.begin(user_id, wish)
 
     async def _let_in(self, body: LoginBody, wish: DeviceWish, origin: str) -> Grant:
         if body.type == _TOKEN and self._tokens is not None:

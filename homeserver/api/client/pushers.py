@@ -83,7 +83,7 @@ class _PushersAPI:
         if body.kind is None:
             await self._pushers.remove(key)
         elif body.kind == "http":
-            await self._pushers.set(key, call.caller.device_id, _details(body), append=body.append)
+            await self._pushers.set(key, call.device, _details(body), append=body.append)
         else:
             raise BadParam("This server has pushers of kind http only")
         return {}

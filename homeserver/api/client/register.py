@@ -6,11 +6,13 @@ Spec: client-server-api#account-registration
 from msgspec import Struct
 
 from federation.ids import ServerName, UserID, localpart_of
+from homeserver.accounts.appservices.registry import AppServices
 from homeserver.accounts.interactive import Auth, Interactive, Operation, Proof
 from homeserver.accounts.login import DeviceWish, Logins, parse_device_wish
 from homeserver.accounts.passwords import check_strength
-from homeserver.accounts.registration import Newcomer, Registration
+from homeserver.accounts.registration import Newcomer, Registration, build_user_id
 from homeserver.accounts.tokens import Grant
+from homeserver.api.client.appservice import SERVICE, find_service
 from homeserver.api.client.interactive import build_operation, prove
 from homeserver.api.client.login import answer_grant
 from homeserver.api.errors import MatrixError
@@ -23,6 +25,7 @@ class RegisterBody(Struct, frozen=True):
     Spec: client-server-api#post_matrixclientv3register
     """
 
+    type: str | None = None
     auth: Auth | None = None
     username: str | None = None
     password: str | None = None
@@ -34,10 +37,14 @@ class RegisterBody(Struct, frozen=True):
 
 
 def routes(
-    registration: Registration, interactive: Interactive, logins: Logins, server_name: ServerName
+    registration: Registration,
+    interactive: Interactive,
+    logins: Logins,
+    server_name: ServerName,
+    services: AppServices | None = None,
 ) -> tuple[Route, ...]:
-    """The endpoints of registration."""
-    api = _RegisterAPI(registration, interactive, logins, server_name)
+    """The endpoints of registration; `services` have names of their own."""
+    api = _RegisterAPI(registration, interactive, logins, server_name, services or AppServices())
     return (
         Route(
             method="POST",
@@ -70,8 +77,14 @@ def routes(
 
 class _RegisterAPI:
     def __init__(
-        self, registration: Registration, interactive: Interactive, logins: Logins, server_name: ServerName
+        self,
+        registration: Registration,
+        interactive: Interactive,
+        logins: Logins,
+        server_name: ServerName,
+        services: AppServices,
     ) -> None:
+        self._services = services
         self._registration = registration
         self._interactive = interactive
         self._logins = logins
@@ -85,15 +98,32 @@ class _RegisterAPI:
         wish = parse_device_wish(
             body.device_id, body.initial_device_display_name, refreshable=body.refresh_token is True
         )
+        if body.type == SERVICE:
+            return await self._register_for_service(call, wish)
         operation = build_operation(call, "POST /register", self._registration.flows)
         guest = await self._find_guest(body, operation)
         user_id = guest or self._registration.parse_name(body.username)
+        self._services.check_user(user_id)
         if not guest and body.username is not None and not self._interactive.find_registered(operation, body.auth):
             await self._registration.check_free(user_id)
         if body.password is not None:
             check_strength(body.password, localpart_of(user_id))
         proof = await prove(call, self._interactive, operation)
         return await self._carry_out(body, user_id, proof, None if body.inhibit_login else wish)
+
+    async def _register_for_service(self, call: Call, wish: DeviceWish) -> Reply:
+        """Spec: application-service-api#server-admin-style-permissions"""
+        body: RegisterBody = call.body
+        service = find_service(call, self._services)
+        if body.username is None:
+            raise MatrixError(400, "M_MISSING_PARAM", "A user name is needed")
+        user_id = build_user_id(body.username, self._server_name)
+        self._services.check_user(user_id, service)
+        newcomer = Newcomer(user_id=user_id, service_id=service.id)
+        if body.inhibit_login:
+            await self._registration.register(newcomer)
+            return self._answer(user_id, None)
+        return self._answer(user_id, await self._registration.register_and_begin(newcomer, wish))
 
     async def _find_guest(self, body: RegisterBody, operation: Operation) -> UserID | None:
         """The guest who wants to stay.
@@ -133,6 +163,7 @@ class _RegisterAPI:
     async def available(self, call: Call) -> Reply:
         self._registration.check_open()
         user_id = self._registration.parse_name(call.query.need("username"))
+        self._services.check_user(user_id)
         await self._registration.check_free(user_id)
         return {"available": True}
 

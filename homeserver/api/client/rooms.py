@@ -33,7 +33,7 @@ def routes(doors: Doors, later: DelayedEvents, now_ms: Callable[[], int], server
         *state.routes(doors.states, doors.settings, later, now_ms),
         *history.routes(doors.history, doors.members, now_ms),
         *aliases.routes(doors.aliases),
-        *directory.routes(doors.directory, server_name),
+        *directory.routes(doors.directory, doors.networks, server_name),
         *upgrade.routes(doors.upgrades),
         *spaces.routes(doors.spaces, doors.summaries),
         *dates.routes(doors.dates),

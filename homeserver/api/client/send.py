@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from homeserver.api.client.appservice import find_time
 from homeserver.api.client.delayed import find_delay, schedule
 from homeserver.api.route import Call, Reply, Route
 from homeserver.rooms.delayed import DelayedEvents
@@ -56,7 +57,10 @@ class _SendAPI:
         params, delay_ms = call.params, find_delay(call)
         if delay_ms is not None:
             return await schedule(self._delayed, call, Later(type=params["eventType"], content=call.body), delay_ms)
-        event_id = await self._sending.send(_origin(call), params["roomId"], params["eventType"], call.body)
+        at_ms = find_time(call)
+        event_id = await self._sending.send(
+            _origin(call), params["roomId"], params["eventType"], call.body, at_ms=at_ms
+        )
         return {"event_id": event_id}
 
     async def redact(self, call: Call) -> Reply:

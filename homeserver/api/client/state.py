@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from homeserver.api.client.appservice import find_time
 from homeserver.api.client.delayed import find_delay, schedule
 from homeserver.api.route import Call, Reply, Route
 from homeserver.rooms.delayed import DelayedEvents
@@ -65,8 +66,10 @@ class _StateAPI:
             later = Later(type=event_type, content=call.body, state_key=state_key)
             return await schedule(self._delayed, call, later, delay_ms)
         guest = caller.kind == "guest"
-        put = self._settings.put
-        return {"event_id": await put(caller.user_id, call.params["roomId"], _key(call), call.body, guest=guest)}
+        event_id = await self._settings.put(
+            caller.user_id, call.params["roomId"], _key(call), call.body, guest=guest, at_ms=find_time(call)
+        )
+        return {"event_id": event_id}
 
     def _asker(self, call: Call) -> Asker:
         return Asker(user_id=call.caller.user_id, device_id=call.caller.device_id, now_ms=self._now_ms())

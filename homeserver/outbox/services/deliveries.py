@@ -1,0 +1,469 @@
+"""Tells application services what concerns them.
+
+`heed` notes what each commit tells and returns at once; who is concerned is found in later turns of the reactor, in the
+order of the stream. Each service's line then makes a transaction of what waits in it, stores it, and sends it until the
+service has taken it; only then comes the next.
+
+Spec: application-service-api#pushing-events
+"""
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from federation.errors import RemoteFault
+from federation.ids import RoomID, UserID
+from homeserver.accounts.appservices.questions import Questions
+from homeserver.accounts.appservices.registry import AppService
+from homeserver.ephemeral.presence import Presences
+from homeserver.ephemeral.typing import Typing
+from homeserver.outbox.services.interest import Rooms as Interested
+from homeserver.outbox.services.line import Line
+from homeserver.outbox.services.parcels import (
+    MOST_EVENTS,
+    Parcel,
+    encode_receipt,
+    encode_typing,
+    load_key_news,
+)
+from homeserver.policy import Policy, SeePresence, allows
+from homeserver.rooms.rooms import Rooms
+from homeserver.storage.appservices import (
+    LineRecord,
+    Passed,
+    Queued,
+    Stay,
+    find_line,
+    load_passed,
+    load_queued,
+    remove_queued,
+    set_line,
+    shares_room,
+)
+from homeserver.storage.changes import AliasesChanged, EventAdded, ReceiptMoved, StateRewritten, UserDataChanged
+from homeserver.storage.database import Change, Database, StorageUnavailable, Txn
+from homeserver.storage.events import RoomEvent, load_whole
+from homeserver.storage.rooms import load_rooms
+
+PAGE: Final = 1000
+"""How much of the stream is looked through at a time for a service that is behind."""
+MOST_MAIL: Final = 100
+SLICE: Final = 100
+"""How many changes are looked at in one turn of the reactor."""
+NOTE_S: Final = 30.0
+"""How often it is noted how far services are of which there was nothing to tell."""
+PAUSE_S: Final = 1.0
+"""How long to wait for storage that is not there."""
+MEMBER: Final = "m.room.member"
+
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What deliveries use."""
+
+    database: Database
+    rooms: Rooms
+    questions: Questions
+    typing: Typing
+    presences: Presences
+    policy: Policy
+    clock: Any
+    now_ms: Callable[[], int]
+    token_bytes: Callable[[int], bytes]
+
+
+class Deliveries:
+    """All lines to services, on the reactor's thread. `resume` once at the start, `stop` at the end."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._services = [service for service in world.questions.services.all if service.url is not None]
+        self._interested = Interested(self._services, world.database)
+        self._lines: dict[str, Line] = {}
+        self._news: deque[Change | UserID] = deque()
+        self._position = 0
+        self._offered = 0
+        self._state: Literal["new", "running", "stopped"] = "new"
+        self._is_working = False
+        self._running: set[Deferred[None]] = set()
+        self._timer: Any = None
+        self._take_up: dict[type[Any], Callable[[Any], Coroutine[Any, Any, None]]] = {
+            EventAdded: self._take_event,
+            ReceiptMoved: self._take_receipt,
+            StateRewritten: self._take_rewriting,
+            AliasesChanged: self._take_aliases,
+            UserDataChanged: self._take_own,
+            str: self._take_presence,
+        }
+
+    # from outside
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all is told that can be by now."""
+        return not (self._running or self._news)
+
+    async def resume(self) -> None:
+        """Load how far each service was told, and begin to tell the rest.
+
+        Raises: StorageUnavailable.
+        """
+        for service in self._services:
+            record = await self._world.database.read(find_line, service.id)
+            if record is None:
+                record = LineRecord(position=self._world.database.position, number=0, body=None)
+                await self._world.database.write(set_line, service.id, record)
+            self._lines[service.id] = Line(service, record)
+        self._advance(max(self._position, self._world.database.position))
+        self._state = "running"
+        if self._lines:
+            self._timer = self._world.clock.callLater(NOTE_S, self._note_again)
+        for line in self._lines.values():
+            self._start(line)
+        self._begin_work()
+
+    def heed(self, position: int, changes: Sequence[Change]) -> None:
+        """Take note of what a commit tells."""
+        self._position = position
+        if not self._services or self._state == "stopped":
+            return
+        self._news.extend(change for change in changes if type(change) in self._take_up)
+        if self._news:
+            self._begin_work()
+        elif self._state == "running" and not self._is_working:
+            self._advance(position)
+
+    def stir(self, room_id: RoomID) -> None:
+        """Somebody in a room types, or has stopped."""
+        for line in self._lines.values():
+            if line.service.hears_ephemeral:
+                self._run(self._hear_typing(line, room_id))
+
+    def show(self, user_id: UserID) -> None:
+        """Somebody's presence changed."""
+        if any(line.service.hears_ephemeral for line in self._lines.values()):
+            self._news.append(user_id)
+            self._begin_work()
+
+    def hurry(self, service: AppService) -> None:
+        """Try a service again now that waits: it has shown that it is there."""
+        line = self._lines.get(service.id)
+        if line is not None:
+            line.stop_waiting()
+            line.failures = 0
+            self._start(line)
+
+    async def stop(self) -> None:
+        """Tell nobody any more, and note how far everybody was told."""
+        was, self._state = self._state, "stopped"
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        for line in self._lines.values():
+            line.stop_waiting()
+        for running in tuple(self._running):
+            running.cancel()
+        if was == "running":
+            await self._note()
+
+    # what is new, in order
+
+    def _begin_work(self) -> None:
+        if self._state == "running" and not self._is_working and self._news:
+            self._is_working = True
+            self._run(self._work())
+
+    async def _work(self) -> None:
+        try:
+            await self._breathe()
+            done = 0
+            while self._news and self._state == "running":
+                await self._take(self._news[0])
+                self._news.popleft()
+                done += 1
+                if done % SLICE == 0:
+                    await self._breathe()
+            if not self._news:
+                self._advance(self._position)
+        finally:
+            self._is_working = False
+
+    async def _take(self, news: Any) -> None:
+        """Take one change up, and again while storage is away."""
+        while self._state == "running":
+            try:
+                await self._take_up[type(news)](news)
+            except StorageUnavailable as fault:
+                _log.warn("cannot tell application services what is new: {fault}", fault=str(fault))
+                await self._breathe(PAUSE_S)
+            else:
+                return
+
+    def _advance(self, position: int) -> None:
+        """Everything up to there was looked at."""
+        self._offered = self._interested.position = max(self._offered, position)
+
+    async def _breathe(self, delay_s: float = 0) -> None:
+        await deferLater(self._world.clock, delay_s, lambda: None)
+
+    async def _take_event(self, change: EventAdded) -> None:
+        held = change.event
+        if held.stream <= self._offered:
+            return
+        known = self._interested.find(held.room_nid)
+        if known is None:
+            self._interested.position = held.stream - 1
+            known = await self._interested.load(held.room_nid, held.event.room_id)
+        if held.type == MEMBER:
+            stay = Stay(UserID(held.state_key or ""), held.stream, held.membership == "join")
+            self._interested.move(held.room_nid, held.event.room_id, stay)
+        if known or held.type == MEMBER:
+            for line in self._lines.values():
+                interest = known.get(line.service)
+                if (interest is not None and interest.covers(held.stream)) or _is_target(line.service, held):
+                    line.put(held)
+                    self._start(line)
+        self._advance(held.stream)
+
+    async def _take_receipt(self, change: ReceiptMoved) -> None:
+        if not any(line.service.hears_ephemeral for line in self._lines.values()):
+            return
+        for line in self._lines.values():
+            is_for = change.kind == "m.read" or line.service.covers_user(change.user_id)
+            if is_for and await self._concerns(line.service, change.room_id):
+                line.hear((change.room_id, change.user_id, change.kind, change.thread_id), change)
+                self._start(line)
+
+    async def _take_rewriting(self, change: StateRewritten) -> None:
+        self._interested.clear()
+
+    async def _take_aliases(self, change: AliasesChanged) -> None:
+        self._interested.forget(change.room_nid)
+
+    async def _take_own(self, change: UserDataChanged) -> None:
+        if change.kind not in ("to_device", "device_lists", "one_time_keys"):
+            return
+        for line in self._lines.values():
+            if line.service.encrypts and (change.kind == "device_lists" or line.service.covers_user(change.user_id)):
+                line.has_mail |= change.kind == "to_device"
+                line.has_keys |= change.kind != "to_device"
+                self._start(line)
+
+    async def _take_presence(self, user_id: UserID) -> None:
+        for line in self._lines.values():
+            service = line.service
+            if service.hears_ephemeral and await self._may_see(service, user_id):
+                line.hear(user_id, user_id)
+                self._start(line)
+
+    async def _may_see(self, service: AppService, user_id: UserID) -> bool:
+        if service.covers_user(user_id):
+            return True
+        near = await self._world.database.read(shares_room, user_id, service.id)
+        return near and await allows(self._world.policy, SeePresence(by=service.sender, person=user_id))
+
+    async def _concerns(self, service: AppService, room_id: RoomID) -> bool:
+        """Whether a room concerns a service now."""
+        room = await self._world.rooms.load(room_id)
+        if room is None:
+            return False
+        interest = (await self._interested.load(room.nid, room_id)).get(service)
+        return interest is not None and interest.is_current
+
+    async def _hear_typing(self, line: Line, room_id: RoomID) -> None:
+        with suppress(StorageUnavailable):
+            if await self._concerns(line.service, room_id):
+                line.hear(room_id, room_id)
+                self._start(line)
+
+    # telling
+
+    def _start(self, line: Line) -> None:
+        if line.is_ready and not line.is_busy and self._state == "running":
+            line.is_busy = True
+            self._run(self._tell_all(line))
+
+    async def _tell_all(self, line: Line) -> None:
+        try:
+            await self._breathe()  # let what comes together go together
+            while line.is_ready and self._state == "running":
+                if line.body is None and not await self._pack(line):
+                    continue
+                await self._send(line)
+        except (RemoteFault, StorageUnavailable) as fault:
+            self._try_later(line, fault)
+        finally:
+            line.is_busy = False
+
+    async def _send(self, line: Line) -> None:
+        """Send the transaction that is under way.
+
+        Raises: RemoteFault.
+        """
+        assert line.body is not None  # noqa: S101 - it was just packed
+        await self._world.questions.tell(line.service, str(line.number), line.body)
+        line.body = None
+        line.failures = 0
+        if not line.is_ready:
+            await self._store(line, None)
+
+    def _try_later(self, line: Line, fault: Exception) -> None:
+        if self._state != "running":
+            return
+        delay_s = line.delay_s(int.from_bytes(self._world.token_bytes(2), "big") / 0xFFFF)
+        _log.info(
+            "application service {service} took nothing ({fault}), again in {delay_s:.0f} s",
+            service=line.service.id,
+            fault=str(fault),
+            delay_s=delay_s,
+        )
+        line.timer = self._world.clock.callLater(delay_s, self._try_again, line)
+
+    def _try_again(self, line: Line) -> None:
+        line.timer = None
+        self._start(line)
+
+    # what goes into a transaction
+
+    async def _pack(self, line: Line) -> bool:
+        """Make the next transaction and store it; False when there was nothing to tell after all."""
+        parcel = await self._read_stream(line) if line.is_behind else self._take_held(line)
+        fleeting = dict(line.fleeting)
+        parcel.ephemeral = [self._encode(what) for what in fleeting.values()]
+        if line.has_mail:
+            line.has_mail = False
+            parcel.mail = await self._world.database.read(load_queued, line.service.id, MOST_MAIL)
+            line.has_mail |= len(parcel.mail) == MOST_MAIL
+        if line.has_keys:
+            line.has_keys = False
+            parcel.keys = await self._world.database.read(load_key_news, line.service.id, line.noted)
+        if parcel.is_empty:
+            line.position = parcel.upto
+            return False
+        try:
+            await self._put_down(line, parcel)
+        except StorageUnavailable:
+            line.held.clear()
+            line.is_behind = True  # what was taken out of memory is in the stream
+            line.has_mail = line.has_keys = line.service.encrypts
+            raise
+        for key, what in fleeting.items():
+            if line.fleeting.get(key) is what:
+                del line.fleeting[key]
+        return True
+
+    async def _put_down(self, line: Line, parcel: Parcel) -> None:
+        number = max(line.number + 1, self._world.now_ms())
+        body = parcel.encode(line.service)
+        record = LineRecord(position=parcel.upto, number=number, body=body)
+        await self._world.database.write(_store_parcel, line.service.id, record, parcel.mail)
+        line.position = line.noted = parcel.upto
+        line.number, line.body = number, body
+
+    def _take_held(self, line: Line) -> Parcel:
+        parcel, now_ms = Parcel(upto=line.position), self._world.now_ms()
+        while line.held and not parcel.is_full:
+            parcel.add(line.held.popleft(), line.service, now_ms)
+        if not line.held:
+            parcel.upto = max(parcel.upto, self._offered)
+        return parcel
+
+    async def _read_stream(self, line: Line) -> Parcel:
+        """The next page of what the service has missed; with the last it is behind no more."""
+        upto, parcel = self._offered, Parcel(upto=line.position)
+        page = await self._world.database.read(load_passed, line.position, upto, PAGE)
+        wanted = [passed for passed in page if await self._was_concerned(line.service, passed)][: MOST_EVENTS + 1]
+        events = await self._world.database.read(_load_events, wanted[:MOST_EVENTS])
+        now_ms = self._world.now_ms()
+        for passed in wanted:
+            if parcel.is_full:
+                return parcel
+            held = events.get(passed.nid)
+            if held is not None:  # else purged meanwhile
+                parcel.add(held, line.service, now_ms)
+        if len(page) == PAGE:
+            parcel.upto = page[-1].stream
+        else:
+            parcel.upto = upto
+            line.is_behind = upto != self._offered
+        return parcel
+
+    async def _was_concerned(self, service: AppService, passed: Passed) -> bool:
+        """Whether a service was to hear of an event when it came."""
+        if not service.may_enter(passed.room_id):
+            return False
+        if passed.type == MEMBER and service.covers_user(UserID(passed.state_key or "")):
+            return True
+        interest = (await self._interested.load(passed.room_nid, passed.room_id)).get(service)
+        return interest is not None and interest.covers(passed.stream)
+
+    def _encode(self, what: RoomID | UserID | ReceiptMoved) -> bytes:
+        if isinstance(what, ReceiptMoved):
+            return encode_receipt(what)
+        if what.startswith("@"):
+            return self._world.presences.event(UserID(what))
+        return encode_typing(what, self._world.typing.users(RoomID(what)))
+
+    # how far everybody is
+
+    async def _store(self, line: Line, body: bytes | None) -> None:
+        record = LineRecord(position=line.position, number=line.number, body=body)
+        await self._world.database.write(set_line, line.service.id, record)
+        line.noted = line.position
+
+    def _note_again(self) -> None:
+        self._timer = self._world.clock.callLater(NOTE_S, self._note_again)
+        self._run(self._note())
+
+    async def _note(self) -> None:
+        """Note how far the services are of which there is nothing to tell."""
+        for line in self._lines.values():
+            if line.is_busy or line.body is not None or line.held or line.is_behind:
+                continue
+            line.position = max(line.position, self._offered)
+            if line.position != line.noted:
+                with suppress(StorageUnavailable):
+                    await self._store(line, None)
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside, until `stop`."""
+        running: Deferred[None] = Deferred.fromCoroutine(work)
+        if not running.called:
+            self._running.add(running)
+        running.addErrback(self._report)
+        running.addBoth(lambda _: self._running.discard(running))
+
+    def _report(self, failure: Failure) -> None:
+        if not isinstance(failure.value, CancelledError):
+            _log.failure("telling application services failed", failure)
+
+
+def _is_target(service: AppService, held: RoomEvent) -> bool:
+    """Whether an event is a change of the membership of one of the service's people."""
+    return (
+        held.type == MEMBER
+        and service.may_enter(held.event.room_id)
+        and service.covers_user(UserID(held.state_key or ""))
+    )
+
+
+def _load_events(txn: Txn, passed: Sequence[Passed]) -> dict[int, RoomEvent]:
+    rooms = load_rooms(txn, {each.room_id for each in passed})
+    found: dict[int, RoomEvent] = {}
+    for room in rooms.values():
+        found |= load_whole(txn, room, [each.nid for each in passed if each.room_nid == room.nid])
+    return found
+
+
+def _store_parcel(txn: Txn, service_id: str, record: LineRecord, mail: Sequence[Queued]) -> None:
+    """The unit of a transaction: from here on it is told as it is, whatever happens."""
+    set_line(txn, service_id, record)
+    remove_queued(txn, mail)

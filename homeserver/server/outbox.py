@@ -1,0 +1,34 @@
+"""The composition of what leaves for others: transactions to application services."""
+
+from homeserver.api.client import appservice
+from homeserver.api.route import Route
+from homeserver.outbox.services import Deliveries, World
+from homeserver.rooms.doors import Doors
+from homeserver.server.core import Core
+from homeserver.server.sync import SyncParts
+
+
+def build_deliveries(core: Core, doors: Doors, told: SyncParts) -> Deliveries:
+    """Make what tells application services; typing and presence are told to it, too."""
+    world = core.world
+    deliveries = Deliveries(
+        World(
+            database=core.database,
+            rooms=doors.rooms,
+            questions=core.services.questions,
+            typing=told.typing,
+            presences=told.presences,
+            policy=core.policy,
+            clock=world.reactor,
+            now_ms=world.now_ms,
+            token_bytes=world.token_bytes,
+        )
+    )
+    if core.services.questions.services.all:
+        core.streams.bystander = deliveries
+    return deliveries
+
+
+def service_routes(core: Core, doors: Doors, deliveries: Deliveries) -> tuple[Route, ...]:
+    """The endpoints for application services."""
+    return appservice.routes(core.services.questions, doors.networks, deliveries.hurry, core.world.now_ms)
