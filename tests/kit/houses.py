@@ -199,8 +199,8 @@ class HouseCase(TestCase):
         senders = Senders(
             sending=self.doors.sending, settings=self.doors.settings, transactions=self.doors.transactions
         )
-        later = DelayedEvents(self.db, senders, Bounds(max_delay_ms=1, max_scheduled=0), outside)
-        routes = rooms_api.routes(self.doors, later, self.now_ms, SERVER)
+        self.later = DelayedEvents(self.db, senders, Bounds(max_delay_ms=1, max_scheduled=0), outside)
+        routes = rooms_api.routes(self.doors, self.later, self.now_ms, SERVER)
         self.factory = EdgeFactory(Edge(routes, attendants))
 
     async def _find_session(self, token: str) -> Session | None:
