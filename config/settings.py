@@ -103,6 +103,24 @@ class Limits(Record, frozen=True, kw_only=True):
     upload_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 104857600
 
 
+Days: TypeAlias = Annotated[float, Meta(gt=0, le=36500)]
+
+
+class Retention(Record, frozen=True, kw_only=True):
+    """How long messages are kept, in days; nothing is removed unless it is `enabled`.
+
+    A room says so by itself (`m.room.retention`), within `shortest_days` and `longest_days`; `default_days` holds where
+    it does not, `kinds` before that for the rooms of schools.
+    """
+
+    enabled: bool = False
+    default_days: Days | None = None
+    shortest_days: Days | None = None
+    longest_days: Days | None = None
+    kinds: dict[Literal["channel", "staff", "pupils", "parents", "help", "direct", "direct_pupil"], Days] = {}
+    every_minutes: Annotated[float, Meta(gt=0, le=1440)] = 10.0
+
+
 class Passwords(Record, frozen=True, kw_only=True):
     """The cost of a password hash (argon2id)."""
 
@@ -222,6 +240,7 @@ class Settings(Record, frozen=True, kw_only=True):
     rooms: Rooms = Rooms()
     limits: Limits = Limits()
     passwords: Passwords = Passwords()
+    retention: Retention = Retention()
     application_services: tuple[ApplicationService, ...] = ()
     identity_server: BaseURL | None = None
     media: Media = Media()

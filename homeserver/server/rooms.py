@@ -7,6 +7,7 @@ from msgspec.structs import asdict
 from federation.ids import UserID
 from homeserver.accounts.profile import Profiles
 from homeserver.accounts.propagation import Propagations
+from homeserver.api.client import retention
 from homeserver.api.client import rooms as client_rooms
 from homeserver.api.errors import RateLimited, find_matrix_error
 from homeserver.api.route import Route
@@ -21,6 +22,7 @@ from homeserver.schools.books import World as SchoolWorld
 from homeserver.schools.desk import Desk
 from homeserver.schools.direct import DirectRooms
 from homeserver.server.core import Core
+from homeserver.server.retention import build_rules
 from homeserver.signing import load_signing_key
 
 
@@ -93,4 +95,7 @@ def build_delayed(core: Core, doors: RoomDoors) -> DelayedEvents:
 
 def room_routes(core: Core, rooms: RoomParts) -> tuple[Route, ...]:
     """The endpoints of rooms."""
-    return client_rooms.routes(rooms.doors, rooms.delayed, core.world.now_ms, core.world.server_name)
+    return (
+        *client_rooms.routes(rooms.doors, rooms.delayed, core.world.now_ms, core.world.server_name),
+        *retention.routes(build_rules(core.world.settings)),
+    )

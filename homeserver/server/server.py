@@ -33,6 +33,7 @@ from homeserver.server.media import media_routes
 from homeserver.server.outbox import build_deliveries, service_routes
 from homeserver.server.region import build_region, build_signed_requests, delegation_routes, region_routes
 from homeserver.server.rooms import build_rooms, room_routes
+from homeserver.server.rounds import build_retention
 from homeserver.server.schools import build_bureau, school_routes
 from homeserver.server.sync import build_sync, sync_routes
 from homeserver.storage.database import Change
@@ -65,6 +66,7 @@ class Server:
         self._access = open_access_log(world.settings.log, world.reactor)
         self._control: IListeningPort | None = None
         self._rounds = Rounds(self.bureau.desk, world.reactor)
+        self.retention = build_retention(core, self.rooms, self.clerk.erasures)
         self.doors = self._build_doors(world.settings)
         self.metrics.gauges.append(self._measure)
         core.database.on_commit = self._tell
@@ -156,6 +158,7 @@ class Server:
         """
         open_doors(self.doors, self._reactor)
         self.metrics.turns = watch_turns(self._reactor)
+        self.retention.start()
         self._control = open_control(self.core.world.settings.data_dir, run, self._reactor)
         self.people.last_seen.start()
         if self.core.world.settings.policy == "school":
@@ -167,6 +170,7 @@ class Server:
     async def stop(self) -> None:
         """Accept nobody any more, answer who waits, finish what is being done, write it all down."""
         self._rounds.stop()
+        self.retention.stop()
         self.region.regions.stop()
         self.rooms.delayed.stop()
         if self._control is not None:
