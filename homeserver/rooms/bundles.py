@@ -105,7 +105,7 @@ class _Reader:
         heard = [row for row in references if row.sender not in self._ignored and sight.may_see(row.group, row.stream)]
         shown = [row for row in shares if row.sender not in self._ignored and sight.may_see(row.group, row.stream)]
         gathered = _Gathered(
-            {parent: max(rows, key=_recency).nid for parent, rows in _by_parent(visible_edits).items()},
+            {parent: max(rows, key=recency).nid for parent, rows in _by_parent(visible_edits).items()},
             {parent: tuple([row.event_id for row in rows]) for parent, rows in _by_parent(heard).items()},
             {parent: self._tally(rows, senders[parent]) for parent, rows in _by_parent(shown).items()},
         )
@@ -139,8 +139,8 @@ def _may_be_edited(held: RoomEvent) -> bool:
     return held.redacted_because is None and (relation is None or relation.type != "m.replace")
 
 
-def _recency(edit: Edit) -> tuple[int, EventID]:
-    """By what the most recent of several edits is found.
+def recency(edit: Edit) -> tuple[int, EventID]:
+    """What makes one of several edits the most recent: it is greater.
 
     Spec: client-server-api#server-side-aggregation-of-mreplace-relationships
     """

@@ -18,6 +18,7 @@ from homeserver.rooms.relating import Relating
 from homeserver.rooms.relations import Relations
 from homeserver.rooms.reports import Reports
 from homeserver.rooms.rooms import Rooms
+from homeserver.rooms.search.search import Search
 from homeserver.rooms.send import Sending
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.state import Settings, States
@@ -53,6 +54,7 @@ class Doors:
     reports: Reports
     relations: Relations
     transactions: Transactions
+    search: Search
 
 
 def build_doors(
@@ -92,4 +94,5 @@ def build_doors(
         reports=Reports(rooms, database, policy, views, history, summaries),
         relations=Relations(database, views),
         transactions=transactions,
+        search=Search(database, views),
     )

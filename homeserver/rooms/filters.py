@@ -47,15 +47,19 @@ class RoomEventFilter(EventFilter, frozen=True, kw_only=True):
         return room_id not in self.not_rooms and (self.rooms is None or room_id in self.rooms)
 
 
+def build_type_test(wanted: EventFilter) -> Callable[[str], bool]:
+    """A function that tells whether events of a type may pass at all."""
+    some = None if wanted.types is None else _pattern(wanted.types)
+    none = _pattern(wanted.not_types)
+    return lambda name: (some is None or some(name)) and not none(name)
+
+
 def build_test(wanted: EventFilter) -> Test | None:
     """A function that tells whether an event passes, None when all do. Rooms are not looked at."""
     tests: list[Test] = []
-    if wanted.types is not None:
-        some = _pattern(wanted.types)
-        tests.append(lambda event: some(event.type))
-    if wanted.not_types:
-        none = _pattern(wanted.not_types)
-        tests.append(lambda event: not none(event.type))
+    if wanted.types is not None or wanted.not_types:
+        takes = build_type_test(wanted)
+        tests.append(lambda event: takes(event.type))
     if wanted.senders is not None:
         senders = frozenset(wanted.senders)
         tests.append(lambda event: event.sender in senders)

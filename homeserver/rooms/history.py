@@ -4,7 +4,7 @@ Spec: client-server-api#getting-events-for-a-room
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -56,12 +56,26 @@ class Page:
 
 @dataclass(slots=True)
 class Context:
-    """An event, what lies around it, and the state at the last of these events."""
+    """An event, what lies around it, and the state at the last of these events; the latest of `before` is first."""
 
     event: Seen
     before: Page
     after: Page
-    state: list[RoomEvent]
+    state: list[RoomEvent] = field(default_factory=list)
+
+    @property
+    def events(self) -> list[Seen]:
+        """All of them, from the earliest to the event and on to the latest."""
+        return [*reversed(self.before.events), self.event, *self.after.events]
+
+    def encode(self, asker: Asker) -> dict[str, object]:
+        """What lies around it, in client form."""
+        return {
+            "events_before": _render(self.before.events, asker),
+            "events_after": _render(self.after.events, asker),
+            "start": encode_token(self.before.end or before(self.events[0].held)),
+            "end": encode_token(self.after.end or self.events[-1].held.place),
+        }
 
 
 class History:
@@ -144,14 +158,8 @@ class History:
         if found is None:
             raise NotFound("Event not found")
         (event,) = _render([found.event], asker)
-        return {
-            "event": event,
-            "events_before": _render(found.before.events, asker),
-            "events_after": _render(found.after.events, asker),
-            "start": encode_token(found.before.end or found.before.start),
-            "end": encode_token(found.after.end or found.after.start),
-            "state": [msgspec.Raw(held.client) for held in found.state],
-        }
+        state = [msgspec.Raw(held.client) for held in found.state]
+        return {"event": event, **found.encode(asker), "state": state}
 
 
 def _render(events: Iterable[Seen], asker: Asker) -> list[msgspec.Raw]:
@@ -227,9 +235,16 @@ def _read_context(txn: Txn, view: View, event_id: str, limit: int, wanted: RoomE
     if not found:
         return None
     event = found[0]
-    earlier, later = limit // 2, limit - limit // 2
-    back = Ask(backwards=True, limit=earlier, wanted=wanted)
-    ahead = Ask(backwards=False, limit=later, wanted=wanted)
+    back = Ask(backwards=True, limit=limit // 2, wanted=wanted)
+    ahead = Ask(backwards=False, limit=limit - limit // 2, wanted=wanted)
+    around = load_around(txn, record, user_id, event, (back, ahead))
+    state = _load_context_state(txn, record, [seen.held for seen in around.events], wanted)
+    return replace(around, state=state)
+
+
+def load_around(txn: Txn, record: RoomRecord, user_id: UserID, event: Seen, asks: tuple[Ask, Ask]) -> Context:
+    """What somebody may see around an event that they see: what is asked for before it, and after it."""
+    back, ahead = asks
     pages = (
         _fill_page(txn, record, user_id, back, before(event.held)),
         _fill_page(txn, record, user_id, ahead, event.held.place),
@@ -237,8 +252,7 @@ def _read_context(txn: Txn, view: View, event_id: str, limit: int, wanted: RoomE
     count = len(pages[0].events)
     events = load_bundled(txn, record, user_id, [*pages[0].events, event, *pages[1].events])
     pages[0].events, event, pages[1].events = events[:count], events[count], events[count + 1 :]
-    state = _load_context_state(txn, record, [seen.held for seen in events], wanted)
-    return Context(event, *pages, state)
+    return Context(event, *pages)
 
 
 def _load_context_state(

@@ -20,6 +20,7 @@ from homeserver.storage.members import set_membership
 from homeserver.storage.names import set_open
 from homeserver.storage.relations import append_relation, remove_relation
 from homeserver.storage.rooms import RoomRecord, append_room
+from homeserver.storage.search.index import remove_from_index
 from homeserver.storage.state import GroupRow, StateChange, append_group, append_state_change
 
 Work: TypeAlias = Callable[[Txn], object]
@@ -136,6 +137,7 @@ def _write_pending(txn: Txn, pending: Pending, server: ServerName) -> None:
         set_redacted(txn, pending.target.nid, pending.pruned.raw, held.nid)
         remove_references(txn, pending.target.nid)
         remove_relation(txn, pending.target.nid)
+        remove_from_index(txn, [pending.target.nid])
     media = find_references(held.event.raw)
     if media:
         append_references(txn, held.room_nid, held.nid, held.event.sender, media)

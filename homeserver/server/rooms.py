@@ -18,6 +18,7 @@ from homeserver.rooms.doors import Doors as RoomDoors
 from homeserver.rooms.doors import build_doors
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Seal
+from homeserver.rooms.search.follower import Follower
 from homeserver.schools.books import World as SchoolWorld
 from homeserver.schools.desk import Desk
 from homeserver.schools.direct import DirectRooms
@@ -34,6 +35,7 @@ class RoomParts:
     profiles: Profiles
     propagations: Propagations
     delayed: DelayedEvents
+    follower: Follower
     desk: Desk
 
 
@@ -64,7 +66,14 @@ def build_rooms(core: Core) -> RoomParts:
     creation = Creation(rooms, database, policy, profiles.find, default_version, begin=begin, questions=questions)
     doors = replace(doors, creation=creation)
     delayed = build_delayed(core, doors)
-    return RoomParts(doors=doors, profiles=profiles, propagations=propagations, delayed=delayed, desk=desk)
+    return RoomParts(
+        doors=doors,
+        profiles=profiles,
+        propagations=propagations,
+        delayed=delayed,
+        follower=Follower(database, world.reactor),
+        desk=desk,
+    )
 
 
 def build_delayed(core: Core, doors: RoomDoors) -> DelayedEvents:

@@ -123,6 +123,7 @@ class Server:
         self.told.pushing.heed(position, changes)
         self.deliveries.heed(position, changes)
         self.core.streams.advance(position, changes)
+        self.rooms.follower.heed(changes)
 
     def _measure(self) -> dict[str, float]:
         """Sizes for the metrics."""
@@ -148,6 +149,7 @@ class Server:
         await self.core.services.identities.prepare()
         await self.deliveries.resume()
         self.rooms.delayed.resume()
+        self.rooms.follower.start()
         await self.purges.resume()
         await self.admin.prepare()
 
@@ -173,6 +175,7 @@ class Server:
         self.retention.stop()
         self.region.regions.stop()
         self.rooms.delayed.stop()
+        self.rooms.follower.stop()
         if self._control is not None:
             self._control.stopListening()
         if any(door.ports for door in self.doors):

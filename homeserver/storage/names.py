@@ -13,6 +13,7 @@ from homeserver.storage.database import Insert, Txn
 
 MOST_WORDS: Final = 16
 LONGEST_WORD: Final = 64
+_AT_ONCE: Final = 100
 _WORD: Final = re.compile(r"[^\W_]+")
 _LAST: Final = chr(0x10FFFF)
 _FOLDED: Final = str.maketrans("ё", "е")
@@ -70,6 +71,21 @@ def renew_words(txn: Txn, user_id: UserID) -> None:
     if wanted - present:
         rows = [(user_id, word) for word in sorted(wanted - present)]
         txn.many("INSERT INTO name_words (user_id, word) VALUES (?, ?)", rows)
+
+
+def renew_next(txn: Txn) -> bool:
+    """Let the next of those people be found by all their names who had an account before there was an index of words;
+    whether there may be more.
+    """
+    row = txn.one("SELECT renewed FROM search_progress WHERE renewed IS NOT NULL")
+    if row is None:
+        return False
+    rows = txn.all("SELECT user_id FROM users WHERE user_id > ? ORDER BY user_id LIMIT ?", (row[0], _AT_ONCE))
+    for (user_id,) in rows:
+        renew_words(txn, UserID(user_id))
+    is_last = len(rows) < _AT_ONCE
+    txn.run("UPDATE search_progress SET renewed = ?", (None if is_last else rows[-1][0],))
+    return not is_last
 
 
 def set_open(txn: Txn, room_nid: int, why: Literal["join", "read"], *, is_open: bool) -> None:

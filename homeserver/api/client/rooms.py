@@ -13,6 +13,7 @@ from homeserver.api.client import (
     mutual,
     relations,
     reports,
+    search,
     send,
     spaces,
     state,
@@ -40,4 +41,5 @@ def routes(doors: Doors, later: DelayedEvents, now_ms: Callable[[], int], server
         *mutual.routes(doors.mutual),
         *reports.routes(doors.reports),
         *relations.routes(doors.relations, now_ms),
+        *search.routes(doors.search, now_ms),
     )
