@@ -16,6 +16,7 @@ from homeserver.api.edge import Attendants, Edge
 from homeserver.api.limits import RateLimits
 from homeserver.api.metrics import Metrics
 from homeserver.api.route import Route
+from homeserver.api.signed import SignedRequests
 from tests.kit.wire import Reply, Wire, encode_request
 
 START_S = 1_700_000_000.0
@@ -34,6 +35,7 @@ class EdgeCase(SynchronousTestCase):
         self.log: list[str] = []
         self.seen: list[tuple[str, str, str]] = []
         self.spool_dir: Path | None = None
+        self.signed: SignedRequests | None = None
 
     def now_ms(self) -> int:
         """The time on the clock."""
@@ -54,6 +56,7 @@ class EdgeCase(SynchronousTestCase):
             metrics=self.metrics,
             access=AccessLog(self.log.append, "text", self.clock),
             spool_dir=self.spool_dir,
+            signed=self.signed,
         )
         self.factory = EdgeFactory(Edge(routes, attendants, behind_proxy=behind_proxy))
         return self.factory
