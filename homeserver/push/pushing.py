@@ -42,7 +42,15 @@ from homeserver.storage.changes import (
 from homeserver.storage.data import load_ignored
 from homeserver.storage.database import Change, Database, StorageUnavailable
 from homeserver.storage.events import RoomEvent, find_event
-from homeserver.storage.pushers import Pusher, PusherKey, load_pushers, load_standing, remove_pusher, set_told
+from homeserver.storage.pushers import (
+    Pusher,
+    PusherKey,
+    load_invitations,
+    load_pushers,
+    load_standing,
+    remove_pusher,
+    set_told,
+)
 from homeserver.storage.threads import MAIN, relation_of
 from homeserver.streams.streams import load_joined_rooms
 
@@ -387,17 +395,19 @@ class Pushing:
     # after a restart
 
     async def _catch_up(self, user_id: UserID, horizon: int) -> None:
-        """Tell somebody the last of what they missed and have not read."""
+        """Tell somebody the last of what they missed and have not read, and to which rooms they are still invited."""
         lines = self._lines_of(user_id)
         floors = [horizon if line.noted is None else line.noted for line in lines]
+        floor = min(floors, default=self._position)
         rooms = await self._world.database.read(load_joined_rooms, user_id)
         unread = await self._world.counts.load(user_id, rooms)
-        missed = [
+        missed: list[tuple[int, RoomID, str]] = [
             (waiting.stream, room_id, waiting.event_id)
             for room_id, found in unread.items()
             for waiting in found.waiting
-            if waiting.stream > min(floors, default=self._position)
+            if waiting.stream > floor
         ]
+        missed += await self._world.database.read(load_invitations, user_id, floor)
         for stream, room_id, event_id in sorted(missed)[-MOST_WAITING:]:
             notice = await self._find_notice(user_id, room_id, event_id)
             for line, floor in zip(lines, floors, strict=True):

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from federation.ids import DeviceID, UserID
+from federation.ids import DeviceID, EventID, RoomID, UserID
 from homeserver.storage.changes import PushersChanged
 from homeserver.storage.database import Row, Txn
 
@@ -116,10 +116,23 @@ def load_standing(txn: Txn) -> Standing:
         "SELECT user_id FROM pushers WHERE last_told IS NOT NULL"
         " UNION SELECT p.user_id FROM pushers p JOIN memberships m ON m.user_id = p.user_id"
         " WHERE m.membership = 'join'"
-        " AND EXISTS (SELECT 1 FROM events e WHERE e.room_nid = m.room_nid AND e.stream > ?)",
-        (horizon,),
+        " AND EXISTS (SELECT 1 FROM events e WHERE e.room_nid = m.room_nid AND e.stream > ?)"
+        " UNION SELECT p.user_id FROM pushers p JOIN memberships m ON m.user_id = p.user_id"
+        " WHERE m.membership = 'invite' AND m.stream > ?",
+        (horizon, horizon),
     )
     return Standing([_read(row) for row in txn.all(_SELECT)], horizon, [UserID(user_id) for (user_id,) in behind])
+
+
+def load_invitations(txn: Txn, user_id: UserID, after: int) -> list[tuple[int, RoomID, EventID]]:
+    """Load the invitations of a person from after a stream position that still stand: `(position, room, event)`."""
+    rows = txn.all(
+        "SELECT m.stream, rooms.room_id, events.event_id FROM memberships m"
+        " JOIN rooms ON rooms.nid = m.room_nid JOIN events ON events.nid = m.event_nid"
+        " WHERE m.user_id = ? AND m.membership = 'invite' AND m.stream > ?",
+        (user_id, after),
+    )
+    return [(stream, RoomID(room_id), EventID(event_id)) for stream, room_id, event_id in rows]
 
 
 def set_told(txn: Txn, horizon: int, told: Mapping[PusherKey, int | None]) -> None:

@@ -376,6 +376,19 @@ class Restarts(PushCase):
         await self.start_again()
         assert await self.heard() == []
 
+    async def test_an_invitation_that_came_while_nobody_could_tell_is_told_then_if_it_still_stands(self) -> None:
+        closed = [await self.alice.create(name=name) for name in ("Химия", "История", "Право")]
+        await self.pushing.stop()
+        for room in closed:
+            await self.alice.invite(room, self.bob)
+        await self.bob.join(closed[1])
+        await self.alice.call("POST", f"/rooms/{closed[2]}/kick", {"user_id": self.bob.user_id})
+        await self.start_again(crash=True)
+        (told,) = [told for told in await self.heard() if told.get("type") == "m.room.member"]
+        assert (told["room_id"], told["user_is_target"]) == (closed[0], True)
+        await self.start_again()
+        assert await self.heard() == []
+
     async def test_what_was_told_and_noted_before_a_crash_is_not_told_again(self) -> None:
         await self.alice.say(self.room)
         assert len(await self.heard()) == 1
