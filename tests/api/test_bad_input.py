@@ -200,6 +200,8 @@ BODIES: Mapping[str, Any] = {
     "/move": {"class_id": "{class}"},
     "/sheets": {"people": ["{pupil}"]},
     "/roster": {"csv": "фамилия,имя,роль,класс,ид\nОрлов,Пётр,pupil,9Б,1\n", "leaving": None},
+    "/delayed_event/{eventType}/{txnId}": {"delay_ms": 60_000, "content": MESSAGE, "state_key": None},
+    "/delayed_events/{delayId}": {"action": "restart"},
     "/typing/{userId}": {"typing": True, "timeout": 1000},
     "/receipt/{receiptType}/{eventId}": {"thread_id": "main"},
     "/read_markers": {"m.fully_read": "{event}", "m.read": "{event}", "m.read.private": "{event}"},
@@ -305,6 +307,7 @@ class Stage:
             "deviceId": facts["device"],
             "device_id": "DEHYDRATED",
             "filterId": "1",
+            "delayId": facts["delay"],
             "version": facts["version"],
             "type": "org.parta.test",
             "tag": "u.work",
@@ -450,7 +453,9 @@ class BadInput(ServerCase):
         ):
             await alice.ok("PUT", path, body)
         version = (await alice.ok("POST", "/room_keys/version", BACKUP))["version"]
+        later = f"/_matrix/client/unstable/org.matrix.msc4140/rooms/{quote(room)}/delayed_event/m.room.message/x"
         facts = {
+            "delay": (await alice.ok("PUT", later, {"delay_ms": 60_000, "content": MESSAGE}))["delay_id"],
             "user": alice.user_id,
             "name": alice.user_id[1:].partition(":")[0],
             "device": alice.device_id,
