@@ -83,7 +83,7 @@ class Inspection:
             raise _no_room()
         await self._operators.note(entry)
         return {
-            **describe(replace(listed, overview=build_overview(room.nid, room.shown))),
+            **describe(replace(listed, overview=build_overview(room.nid, room.shown.find))),
             "topic": read_text(room.state("m.room.topic"), "topic"),
             "avatar": read_text(room.state("m.room.avatar"), "url"),
             "joined_local_devices": devices,

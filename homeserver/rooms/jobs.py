@@ -113,7 +113,7 @@ class Jobs:
             for nid, room_id in page:
                 room = await self._rooms.load(room_id)
                 if room is not None:
-                    await self._db.write(add_overview, build_overview(room.nid, room.shown))
+                    await self._db.write(add_overview, build_overview(room.nid, room.shown.find))
                 progress.items += 1
                 after = nid
 

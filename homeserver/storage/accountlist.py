@@ -23,7 +23,7 @@ ORDERS: Final = {
     "deactivated": "CASE WHEN u.deactivated_ms IS NULL THEN 0 ELSE 1 END",
     "locked": "CASE WHEN u.locked_ms IS NULL THEN 0 ELSE 1 END",
     "suspended": "CASE WHEN u.suspended_ms IS NULL THEN 0 ELSE 1 END",
-    "shadow_banned": "0",
+    "shadow_banned": "u.admin * 0",
     "displayname": "COALESCE(p.displayname, '')",
     "avatar_url": "COALESCE(p.avatar_url, '')",
     "creation_ts": "u.created_ms",

@@ -100,7 +100,7 @@ def load_listed_rooms(txn: Txn, query: RoomQuery) -> tuple[list[ListedRoom], int
     where, params = _conditions(query)
     order = ORDERS[query.order]
     if query.backwards:
-        order = order[:-4] + "DESC" if order.endswith(" ASC") else order[:-5] + " ASC"
+        order = order[:-4] + " DESC" if order.endswith(" ASC") else order[:-5] + " ASC"
     sorting = [_local(query.ours)] if _LOCAL in order else []
     rows = txn.all(
         f"SELECT r.nid {_FROM} WHERE {where} ORDER BY {order}, r.room_id LIMIT ? OFFSET ?",
