@@ -6,7 +6,7 @@ loads it anew.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from immutables import Map
@@ -18,6 +18,7 @@ from federation.event import Event
 from federation.ids import RoomID, StateKey, UserID
 from federation.redaction import redact_event
 from federation.versions import RoomVersion
+from homeserver.rooms.groups import Groups
 from homeserver.rooms.head import CREATE, POWER_LEVELS, Head, build_head, first_head
 from homeserver.rooms.seal import Draft, Place, Seal
 from homeserver.rooms.writing import Addition, Pending, RoomDropped
@@ -36,7 +37,8 @@ class Room:
     `recent` are the last committed events in ascending stream order: every event of the room with a stream position
     above `recent_floor` is in it; `parents` are those of them that others relate to. `live`: this is the one live room
     of its ID; nothing can be added to another.
-    `published`: that the room directory lists it.
+    `published`: that the room directory lists it. `groups` are states that are in memory. Up to `forked_upto` the state
+    before an event may be another than what the events before it in the stream make.
     """
 
     def __init__(self, record: RoomRecord, head: Head) -> None:
@@ -51,6 +53,8 @@ class Room:
         self.parents: set[str] = set()
         self.live = True
         self.published = False
+        self.groups = Groups()
+        self.forked_upto = 0
         self._additions: deque[Addition] = deque()
         self._settling: list[Deferred[None]] = []
 
@@ -79,6 +83,11 @@ class Room:
         """The committed event of that ID if it is among the recent ones."""
         return next((held for held in reversed(self.recent) if held.event_id == event_id), None)
 
+    @property
+    def pending_events(self) -> list[Event]:
+        """Events that are not committed yet."""
+        return [pending.held.event for addition in self._additions for pending in addition.pendings]
+
     # what may come
 
     def add(self, seal: Seal, drafts: Sequence[Draft]) -> Addition:
@@ -86,11 +95,18 @@ class Room:
 
         Raises: RoomDropped; Refused, EventTooLarge or Invalid when one of them cannot be: then none of them is.
         """
+        return self.add_built(seal, lambda: [self._build(seal, draft) for draft in drafts])
+
+    def add_built(self, seal: Seal, build: Callable[[], Sequence[Pending]]) -> Addition:
+        """Add what `build` makes, which moves the head on with each event.
+
+        Raises: RoomDropped; what `build` raises, and then nothing is added.
+        """
         if not self.live:
             raise RoomDropped
         before = self.head
         try:
-            pendings = [self._build(seal, draft) for draft in drafts]
+            pendings = build()
         except BaseException:
             self.head = before
             raise
@@ -114,6 +130,8 @@ class Room:
         if draft.target is not None:
             self._prune(pending, draft.target)
         self.head = pending.after
+        if pending.groups:
+            self.groups.keep(self.head.at)
         return pending
 
     def _prune(self, redaction: Pending, target: RoomEvent) -> None:
@@ -154,28 +172,37 @@ class Room:
         return not self._additions
 
     def _show(self, pending: Pending) -> None:
-        held = pending.held
-        if held.replaced is not None:
+        held, arrival = pending.held, pending.arrival
+        is_aside = arrival is not None and arrival.is_aside
+        if held.replaced is not None and not is_aside:
             # by now it has its stream position, and may have been redacted
-            held.replaced = self.shown.state[held.event.key].as_replaced()
+            held.replaced = self.shown.state[held.key].as_replaced()
         self.shown = pending.after
         relation = find_relation(held.event.content)
         if relation is not None and relation.type in BUNDLED and self.find_recent(relation.event_id) is not None:
             self.parents.add(relation.event_id)
+        if pending.is_shown:
+            self._append_recent(held)
+            if is_aside:
+                self.forked_upto = held.stream
+        if pending.target is not None and pending.pruned is not None:
+            self._redact(pending.target, pending.pruned, held.client)
+
+    def _append_recent(self, held: RoomEvent) -> None:
         self.recent.append(held)
         if len(self.recent) > MOST_RECENT:
             gone = self.recent.popleft()
             self.recent_floor = gone.stream
             self.parents.discard(gone.event_id)
-        if pending.target is not None and pending.pruned is not None:
-            self._redact(pending.target, pending.pruned, held.client)
 
     def _redact(self, target: RoomEvent, pruned: Event, because: bytes) -> None:
         """Let every trace of the target in memory become what is left of it."""
-        current = self.shown.state[pruned.key] if pruned.is_state else None
+        current = self.shown.state.get(pruned.key) if pruned.is_state else None
         for held in (target, self.find_recent(target.event_id), current):
             if held is not None and held.event_id == target.event_id and held.redacted_because is None:
                 held.redact(pruned, because)
+        if pruned.is_state:
+            self.groups.forget()
         if current is None:
             return
         for held in (current, *self.recent):
@@ -204,7 +231,7 @@ def seal_draft(seal: Seal, record: RoomRecord, head: Head, draft: Draft) -> Room
     state = head.state
     place = Place(
         room_id=record.room_id,
-        before=head.extremities,
+        before=head.before,
         auth=tuple([state[key] for key in keys if key in state]),
         depth=head.depth + 1,
     )
@@ -250,6 +277,7 @@ def revive_room(record: RoomRecord, present: Present) -> Room:
     by_nid = {held.nid: key for key, held in present.state.items()}
     delta = {} if present.group.base is None else {by_nid[nid]: nid for nid in present.group.event_nids}
     room = Room(record, build_head(state, present.group, Map(delta), present.extremities))
+    room.forked_upto = present.forked_upto
     room.recent.extend(present.recent)
     room.recent_floor = present.recent_floor
     return room

@@ -16,16 +16,17 @@ from twisted.python.failure import Failure
 from federation.ids import EventID, RoomID
 from federation.versions import RoomVersion
 from homeserver.rooms.listing import build_listing
+from homeserver.rooms.overview import find_overview
 from homeserver.rooms.room import MOST_RECENT, Room, begin_room, revive_room
 from homeserver.rooms.seal import Draft, Seal
-from homeserver.rooms.writing import Addition, RoomDropped, Work, write_additions
+from homeserver.rooms.writing import Addition, Pending, RoomDropped, Work, write_additions
 from homeserver.storage.database import Database, StorageUnavailable, Txn
 from homeserver.storage.directory import is_published
 from homeserver.storage.events import RoomEvent
 from homeserver.storage.relations import load_parents
 from homeserver.storage.retention import find_horizon
 from homeserver.storage.rooms import find_room
-from homeserver.storage.state import load_present
+from homeserver.storage.state import has_present, load_present
 
 Changes: TypeAlias = Sequence[tuple[Room, Sequence[Draft]]]
 
@@ -138,6 +139,26 @@ class Rooms:
                 return [events.get(room.nid, []) for room, _ in changes]
         raise StorageUnavailable("storage unavailable: the room could not be written")
 
+    async def take_in(
+        self, room: Room, build: Callable[[], Sequence[Pending]], also: Sequence[Work] = (), *, begins: bool = False
+    ) -> None:
+        """Write what `build` makes of events of other servers on the head of a room, and `also`, in one unit of work;
+        a room that begins is one of the live ones from then on.
+
+        Raises: RoomDropped when the room must be loaded anew and all be built once more; StorageUnavailable.
+        """
+        addition = room.add_built(self.seal, build)
+        added = [(room, addition)]
+        if addition.pendings:
+            self._renew_listing(room, addition)
+        else:
+            room.take_back(addition)
+            added = []
+        if added or also:
+            await self._write(added, also)
+        if begins:
+            self._keep(room)
+
     async def wait_for(self, room: Room) -> None:
         """Fires when all that was added to a room so far is committed.
 
@@ -239,8 +260,9 @@ class Rooms:
         return added
 
     def _renew_listing(self, room: Room, addition: Addition) -> None:
-        if room.published and any(pending.group is not None for pending in addition.pendings):
+        if room.published and any(pending.changes for pending in addition.pendings):
             addition.listing = build_listing(room.record, addition.pendings[-1].after)
+        addition.overview = find_overview(room.nid, addition.pendings)
 
     async def _write(self, added: Sequence[tuple[Room, Addition]], also: Sequence[Work]) -> None:
         # the answer is a Deferred of its own: whoever waits may go away, the rooms must learn what became of it
@@ -293,6 +315,8 @@ class Rooms:
         room = await self._db.read(_read_room, room_id)
         if room is None or room_id in self._closed:
             return None
+        if room_id in self._live:
+            return self._live[room_id]
         self._keep(room)
         return room
 
@@ -343,7 +367,7 @@ class Rooms:
 
 def _read_room(txn: Txn, room_id: RoomID) -> Room | None:
     record = find_room(txn, room_id)
-    if record is None:
+    if record is None or not has_present(txn, record.nid):
         return None
     room = revive_room(record, load_present(txn, record, MOST_RECENT))
     parents = load_parents(txn, [held.nid for held in room.recent])

@@ -90,7 +90,7 @@ class Sight:
 
     def judge(self, held: RoomEvent) -> Seen | None:
         """The event, if the person may see it."""
-        rule, member = self._at[held.group]
+        rule, member = self._find(held.group)
         membership = self.membership(member)
         memberships, visibilities = [membership], [self.visibility(rule)]
         before = held.replaced.nid if held.replaced is not None else None
@@ -102,13 +102,17 @@ class Sight:
             return None
         return Seen(held, membership or "leave", held.replaced is not None and self._may_see_replaced(held.replaced))
 
+    def _find(self, group: int) -> tuple[int | None, ...]:
+        """Visibility and membership in a state; of an event that has no place here, nothing is known."""
+        return self._at.get(group, (None, None))
+
     def membership_at(self, group: int) -> str:
         """What the person was in that state of the room."""
-        return self.membership(self._at[group][1]) or "leave"
+        return self.membership(self._find(group)[1]) or "leave"
 
     def may_see(self, group: int, stream: int) -> bool:
         """Whether the person may see what was sent in that state, at that position, and did not change it."""
-        rule, member = self._at[group]
+        rule, member = self._find(group)
         return may_see(self.visibility(rule), self.membership(member), joined_later=self._joined_after(stream))
 
     def _may_see_replaced(self, replaced: Replaced) -> bool:
@@ -143,6 +147,6 @@ def find_seen(room: Room, user_id: UserID, events: Sequence[RoomEvent]) -> list[
     replaced = member.replaced
     was_joined = replaced is not None and _member_decoder.decode(replaced.content).membership == "join"
     since = replaced.stream if replaced is not None and was_joined else member.stream
-    if events and since > events[0].stream:
+    if events and (since > events[0].stream or room.forked_upto >= events[0].stream):
         return None
     return [Seen(held, "join", held.replaced is not None and held.replaced.stream >= since) for held in events]

@@ -5,23 +5,27 @@ without asking the database: see `Addition`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from federation.event import Event
-from federation.ids import ServerName, StateKey, UserID, server_of
+from federation.ids import EventID, ServerName, StateKey, UserID, server_of
 from homeserver.media.references import find_references
+from homeserver.rooms.groups import Changes
 from homeserver.rooms.head import Head
-from homeserver.storage.changes import EventAdded
+from homeserver.storage.changes import EventAdded, EventKept, StateRewritten
 from homeserver.storage.database import Change, Txn
 from homeserver.storage.directory import Listing, set_published
-from homeserver.storage.events import RoomEvent, append_event, set_redacted
+from homeserver.storage.events import RoomEvent, Standing, append_event, set_redacted
 from homeserver.storage.media import append_references, remove_references
-from homeserver.storage.members import set_membership
+from homeserver.storage.members import remove_membership, set_membership
 from homeserver.storage.names import set_open
+from homeserver.storage.received import append_gaps, remove_gaps, set_place
 from homeserver.storage.relations import append_relation, remove_relation
+from homeserver.storage.roomlist import Overview, set_overview
 from homeserver.storage.rooms import RoomRecord, append_room
-from homeserver.storage.search.index import remove_from_index
-from homeserver.storage.state import GroupRow, StateChange, append_group, append_state_change
+from homeserver.storage.search.index import append_waiting, remove_from_index
+from homeserver.storage.state import GroupRow, StateChange, append_group, append_state_change, set_fork
 
 Work: TypeAlias = Callable[[Txn], object]
 """Something else to be written with events, in the same transaction: a function of it that may run twice."""
@@ -41,25 +45,51 @@ class RoomDropped(Exception):
 class Pending:
     """An event that is built and not yet committed, and the head it leaves.
 
-    `group` is the new state group of a state event. A redaction that takes effect has its `target`, and `pruned` is
-    what it leaves of that.
+    `groups` are the state groups to be written with it, `changes` how the current state changes. A redaction that takes
+    effect has its `target`, and `pruned` is what it leaves of that. What is received may be more than that: see
+    `Arrival`.
     """
 
-    __slots__ = ("after", "group", "held", "pruned", "target")
+    __slots__ = ("after", "arrival", "changes", "groups", "held", "pruned", "target")
 
-    def __init__(self, held: RoomEvent, after: Head, group: GroupRow | None) -> None:
+    def __init__(self, held: RoomEvent, after: Head, group: GroupRow | None = None) -> None:
         self.held = held
         self.after = after
-        self.group = group
+        self.groups: Sequence[GroupRow] = () if group is None else (group,)
+        self.changes: Changes = {} if group is None else {held.key: held}
         self.target: RoomEvent | None = None
         self.pruned: Event | None = None
+        self.arrival: Arrival | None = None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it enters the timeline as something new."""
+        return self.arrival is None or self.arrival.is_shown
+
+
+@dataclass(slots=True, kw_only=True)
+class Arrival:
+    """What is special of an event of another server.
+
+    `is_shown`: it enters the timeline as something new; `past` is its stream position where it enters as something
+    old. `is_stored`: it has a row already. `is_aside`: it does not simply follow what the room had. `missing` are
+    events before it that are not known. `redacted_by` is a redaction that came before it.
+    """
+
+    standing: Standing = Standing.ACCEPTED
+    is_shown: bool = True
+    past: int | None = None
+    is_stored: bool = False
+    is_aside: bool = False
+    missing: tuple[EventID, ...] = ()
+    redacted_by: int | None = None
 
 
 class Addition:
     """What one unit of work adds to one room, whose head was `head`: one event at least.
 
     `before` is the addition it was built on, as long as that is not committed. `record` is there for a new room,
-    `listing` when the directory's entry changes.
+    `listing` when the directory's entry changes, `overview` when operators' does.
     """
 
     __slots__ = (
@@ -70,6 +100,7 @@ class Addition:
         "committed",
         "head",
         "listing",
+        "overview",
         "pendings",
         "record",
         "server",
@@ -82,6 +113,7 @@ class Addition:
         self.head: Head
         self.record: RoomRecord | None = None
         self.listing: Listing | None = None
+        self.overview: Overview | None = None
         self.committed = False
         self._written_in: Txn | None = None
         self._place = 0
@@ -102,6 +134,8 @@ class Addition:
             _write_pending(txn, pending, self.server)
         if self.listing is not None:
             set_published(txn, self.listing)
+        if self.overview is not None:
+            set_overview(txn, self.overview)
         self._written_in = txn
         self._first = txn.changes[self._place]
 
@@ -127,31 +161,94 @@ def write_additions(txn: Txn, additions: Sequence[Addition], also: Sequence[Work
 
 
 def _write_pending(txn: Txn, pending: Pending, server: ServerName) -> None:
-    held = pending.held
-    stream = held.stream = txn.position()
-    append_event(txn, held, stream)
-    append_relation(txn, held, stream)
-    if pending.group is not None:
-        _write_state(txn, held, pending.group, stream, server)
+    held, arrival = pending.held, pending.arrival
+    for group in pending.groups:
+        append_group(txn, held.room_nid, group)
+    if arrival is None:
+        stream = held.stream = txn.position()
+        append_event(txn, held, stream)
+    else:
+        stream = _write_arrival(txn, held, arrival)
+    if pending.changes:
+        _write_changes(txn, pending, stream, server)
     if pending.target is not None and pending.pruned is not None:
         set_redacted(txn, pending.target.nid, pending.pruned.raw, held.nid)
         remove_references(txn, pending.target.nid)
         remove_relation(txn, pending.target.nid)
         remove_from_index(txn, [pending.target.nid])
-    media = find_references(held.event.raw)
-    if media:
-        append_references(txn, held.room_nid, held.nid, held.event.sender, media)
-    txn.tell(EventAdded(position=stream, event=held))
+    if held.stream:
+        append_relation(txn, held, held.stream)
+        media = find_references(held.event.raw)
+        if media:
+            append_references(txn, held.room_nid, held.nid, held.event.sender, media)
+    if held.stream < 0:
+        append_waiting(txn, held.nid)
+    if _is_forked(pending):
+        set_fork(txn, held.room_nid, stream, pending.after.group, pending.after.extremities)
+    _tell(txn, pending, stream, server)
 
 
-def _write_state(txn: Txn, held: RoomEvent, group: GroupRow, stream: int, server: ServerName) -> None:
-    key = held.event.key
-    append_group(txn, held.room_nid, group)
-    append_state_change(txn, held.room_nid, StateChange(stream, key, held.nid))
-    if key[0] == "m.room.member":
-        set_membership(txn, held, stream, ours=server_of(UserID(key[1])) == server)
-    elif key in _OPENING:
-        why, field, value = _OPENING[key]
-        is_open = held.event.content.get(field) == value
-        if is_open or held.replaced is not None:
-            set_open(txn, held.room_nid, why, is_open=is_open)
+def _write_arrival(txn: Txn, held: RoomEvent, arrival: Arrival) -> int:
+    """Write the row of an event of another server; the stream position of what it changes."""
+    stream = txn.position() if arrival.is_shown else txn.last_position
+    held.stream = stream if arrival.is_shown else arrival.past or 0
+    if arrival.is_stored:
+        set_place(txn, held, held.stream or None, arrival.standing)
+    else:
+        append_event(txn, held, held.stream or None, arrival.standing)
+    if arrival.redacted_by is not None:
+        set_redacted(txn, held.nid, held.event.raw, arrival.redacted_by)
+    if arrival.standing is Standing.ACCEPTED:
+        append_gaps(txn, held, arrival.missing)
+        if arrival.past is not None or arrival.is_aside:
+            remove_gaps(txn, held.room_nid, [held.event_id])
+    return stream
+
+
+def _is_forked(pending: Pending) -> bool:
+    """Whether the room's present is now another than that of the event that was written last."""
+    after, arrival = pending.after, pending.arrival
+    if arrival is not None and (arrival.past is not None or arrival.standing is not Standing.ACCEPTED):
+        return False
+    follows = after.extremities == (pending.held,) and after.group == pending.held.group
+    return not (follows and pending.is_shown)
+
+
+def _tell(txn: Txn, pending: Pending, stream: int, server: ServerName) -> None:
+    held, arrival = pending.held, pending.arrival
+    if pending.is_shown:
+        txn.tell(EventAdded(position=stream, event=held))
+    else:
+        txn.tell(EventKept(position=stream, room_id=held.event.room_id))
+    if arrival is None or not arrival.is_aside:
+        return
+    expected = {held.key: held} if held.state_key is not None and pending.is_shown else {}
+    if expected != pending.changes:
+        people = {UserID(key[1]) for key in (*expected, *pending.changes) if key[0] == "m.room.member"}
+        ours = {user_id for user_id in people if server_of(user_id) == server}
+        moved = {user_id: user_id in pending.after.joined for user_id in ours}
+        txn.tell(StateRewritten(position=stream, room_id=held.event.room_id, moved=moved))
+
+
+def _write_changes(txn: Txn, pending: Pending, stream: int, server: ServerName) -> None:
+    room_nid, is_aside = pending.held.room_nid, pending.arrival is not None and pending.arrival.is_aside
+    for key, held in pending.changes.items():
+        append_state_change(txn, room_nid, StateChange(stream, key, held.nid if held is not None else None))
+        if key[0] == "m.room.member":
+            _write_member(txn, room_nid, (UserID(key[1]), held), stream, server)
+        elif key in _OPENING:
+            why, field, value = _OPENING[key]
+            is_open = held is not None and held.event.content.get(field) == value
+            if is_open or is_aside or (held is not None and held.replaced is not None):
+                set_open(txn, room_nid, why, is_open=is_open)
+
+
+def _write_member(
+    txn: Txn, room_nid: int, member: tuple[UserID, RoomEvent | None], stream: int, server: ServerName
+) -> None:
+    user_id, held = member
+    ours = server_of(user_id) == server
+    if held is not None:
+        set_membership(txn, held, stream, ours=ours)
+    else:
+        remove_membership(txn, user_id, room_nid, stream, ours=ours)

@@ -4,7 +4,8 @@ Each carries the stream position at which it became visible. To add one: a froze
 writes it, and a feed in `streams` or `sync` that takes it up.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from federation.ids import DeviceID, EventID, RoomID, UserID
@@ -21,7 +22,19 @@ class EventAdded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateRewritten:
-    """A room's current state became another than the events of its timeline make it: forks of its history met."""
+    """A room's current state became another than the events of its timeline make it: forks of its history met.
+
+    `moved` are those of our people whose membership that may concern, and whether they are joined now.
+    """
+
+    position: int
+    room_id: RoomID
+    moved: Mapping[UserID, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventKept:
+    """An event of another server was stored, and people are not shown it, or not as something new."""
 
     position: int
     room_id: RoomID

@@ -128,8 +128,9 @@ class RoomEvent:
     @property
     def event(self) -> Event:
         """The event itself."""
-        if self._event is None and self._stored is not None:
-            room, raw = self._stored
+        stored = self._stored
+        if self._event is None and stored is not None:
+            room, raw = stored
             self._event = revive_event(room.version, raw, event_id=self.event_id, room_id=room.room_id)
             self._stored = None
         assert self._event is not None

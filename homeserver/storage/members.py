@@ -47,6 +47,14 @@ def set_membership(txn: Txn, held: RoomEvent, stream: int, *, ours: bool) -> Non
         txn.append(_CHANGE, (user_id, stream, held.room_nid, membership, held.nid))
 
 
+def remove_membership(txn: Txn, user_id: UserID, room_nid: int, stream: int, *, ours: bool) -> None:
+    """Record that the state of a room has no more to say of somebody than before they were first named there."""
+    found = find_membership(txn, user_id, room_nid)
+    txn.run("DELETE FROM memberships WHERE user_id = ? AND room_nid = ?", (user_id, room_nid))
+    if ours and found is not None:
+        txn.append(_CHANGE, (user_id, stream, room_nid, "leave", found.event_nid))
+
+
 def set_forgotten(txn: Txn, user_id: UserID, room_nid: int) -> bool:
     """Forget a room that somebody has left or is banned from; False when there is none to forget."""
     touched = txn.run(

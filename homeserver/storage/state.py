@@ -45,13 +45,14 @@ class StateChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Present:
-    """All that a live room begins with."""
+    """All that a live room begins with. Up to `forked_upto` its history may have forked."""
 
     state: Mapping[StateKey, RoomEvent]
     group: GroupRow
     extremities: tuple[RoomEvent, ...]
     recent: list[RoomEvent]
     recent_floor: int
+    forked_upto: int = 0
 
 
 def append_group(txn: Txn, room_nid: int, group: GroupRow) -> None:
@@ -71,26 +72,46 @@ def set_fork(txn: Txn, room_nid: int, stream: int, group: int, extremities: Coll
     txn.append(_FORK, (room_nid, stream, group, depth, ids))
 
 
+def has_present(txn: Txn, room_nid: int) -> bool:
+    """Whether a room has a timeline here, and is not only known for an invitation to it."""
+    return (
+        txn.one("SELECT 1 FROM events WHERE room_nid = ? AND stream > 0 AND standing = 0 LIMIT 1", (room_nid,))
+        is not None
+    )
+
+
 def load_present(txn: Txn, room: RoomRecord, most_recent: int) -> Present:
     """The room as it is now, with its last events."""
     recent = load_recent(txn, room, most_recent + 1)
     floor = recent.pop(0).stream if len(recent) > most_recent else 0
     last = recent[-1]
-    fork = txn.one(
-        "SELECT group_nid, extremities FROM forks WHERE room_nid = ? AND stream >= ?", (room.nid, last.stream)
-    )
-    group = load_group(txn, last.group if fork is None else fork[0])
+    forked_upto, *fork = txn.one(
+        "SELECT stream, group_nid, extremities FROM forks WHERE room_nid = ?", (room.nid,)
+    ) or (0, 0, "")
+    is_forked = forked_upto >= last.stream
+    group = load_group(txn, fork[0] if is_forked else last.group)
     nids = load_group_nids(txn, group)
     known = {held.nid: held for held in recent}
     known |= load_events(txn, room, [nid for nid in nids if nid not in known])
     state = {held.key: held for held in (known[nid] for nid in nids)}
-    extremities = (last,) if fork is None else _load_extremities(txn, room, msgspec.json.decode(fork[1]))
-    return Present(state=state, group=group, extremities=extremities, recent=recent, recent_floor=floor)
+    extremities = _load_extremities(txn, room, msgspec.json.decode(fork[1]), known) if is_forked else (last,)
+    return Present(
+        state=state,
+        group=group,
+        extremities=extremities,
+        recent=recent,
+        recent_floor=floor,
+        forked_upto=forked_upto,
+    )
 
 
-def _load_extremities(txn: Txn, room: RoomRecord, event_ids: list[EventID]) -> tuple[RoomEvent, ...]:
+def _load_extremities(
+    txn: Txn, room: RoomRecord, event_ids: list[EventID], known: Mapping[int, RoomEvent]
+) -> tuple[RoomEvent, ...]:
     nids = [nid for (nid,) in txn.all_in("SELECT nid FROM events WHERE event_id {in}", event_ids)]
-    return tuple(load_events(txn, room, nids).values())
+    found = {**known, **load_events(txn, room, [nid for nid in nids if nid not in known])}
+    in_order = {found[nid].event_id: found[nid] for nid in nids}
+    return tuple([in_order[event_id] for event_id in event_ids])
 
 
 def load_group(txn: Txn, nid: int) -> GroupRow:

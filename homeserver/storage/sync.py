@@ -139,8 +139,10 @@ def load_changed_rooms(txn: Txn, user_id: UserID, room_nids: Iterable[int], sinc
 
 
 def has_backfill(txn: Txn, room_nid: int) -> bool:
-    """Whether events of a room from before this server had part in it are known."""
-    return txn.one("SELECT 1 FROM events WHERE room_nid = ? AND stream <= 0 LIMIT 1", (room_nid,)) is not None
+    """Whether a room has history from before this server had part in it, known or not."""
+    old = "SELECT 1 FROM events WHERE room_nid = ? AND stream <= 0 LIMIT 1"
+    gap = "SELECT 1 FROM gaps WHERE room_nid = ? LIMIT 1"
+    return txn.one(old, (room_nid,)) is not None or txn.one(gap, (room_nid,)) is not None
 
 
 def load_state_nids(

@@ -205,12 +205,16 @@ class Streams:
     def _move(self, feed: Feed, held: RoomEvent) -> None:
         """The person themselves joined or left."""
         feed.note_move(held)
-        room_id = held.event.room_id
-        if held.event.membership != "join":
+        self._put(feed, held.event.room_id, joined=held.event.membership == "join")
+        if held.event.membership == "join":
+            mark(feed.changed, held.event.room_id, held.stream)
+
+    def _put(self, feed: Feed, room_id: RoomID, *, joined: bool) -> None:
+        """Let the feed listen to a room, or not."""
+        if not joined:
             self._leave(feed, room_id)
         elif room_id not in feed.rooms:
             self._join(feed, room_id)
-            feed.changed[room_id] = held.stream
 
     def _change_own(self, change: UserDataChanged, woken: dict[Feed, None]) -> None:
         feed = self._feeds.get(change.user_id)
@@ -254,6 +258,12 @@ class Streams:
         if log is not None:
             log.forget(change.position)
             self._mark_room(log, change.position, woken)
+        for user_id, is_joined in change.moved.items():
+            feed = self._feeds.get(user_id)
+            if feed is not None:
+                self._put(feed, change.room_id, joined=is_joined)
+                feed.floor = max(feed.floor, change.position)
+                woken[feed] = None
 
     def _end_sessions(self, change: SessionsEnded, _woken: dict[Feed, None]) -> None:
         feed = self._feeds.get(change.user_id)

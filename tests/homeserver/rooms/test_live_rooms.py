@@ -56,7 +56,7 @@ def sketch(room: Room) -> dict[str, Any]:
     return {
         "state": {key: held.event_id for key, held in head.state.items()},
         "contents": {key: held.event.content for key, held in head.state.items()},
-        "group": (head.group, head.base, dict(head.delta)),
+        "group": (head.group, head.at.base, dict(head.at.delta)),
         "extremities": [held.event_id for held in head.extremities],
         "joined": {user: held.event_id for user, held in head.joined.items()},
         "servers": dict(head.servers),

@@ -1,0 +1,221 @@
+"""What came before an event and is not known: fetched from other servers, as far as bounds allow.
+
+First the events between (get_missing_events), in rounds. Where they do not reach back to what is known, the state
+before the first of them, as another server tells it; its events are judged before anything rests on them.
+
+Spec: server-server-api#backfilling-and-retrieving-missing-events
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from twisted.logger import Logger
+
+from federation.errors import BadAnswer, Refused, RemoteFault
+from federation.event import Event
+from federation.ids import EventID, ServerName, StateKey
+from homeserver.rooms.groups import CREATE
+from homeserver.rooms.receive.chains import append_outliers, judge_all
+from homeserver.rooms.receive.intake import Intake, World
+from homeserver.rooms.receive.outside import StateIDs
+from homeserver.rooms.receive.placing import Received
+from homeserver.rooms.room import Room
+from homeserver.storage.database import Txn
+from homeserver.storage.events import RoomEvent, Standing
+from homeserver.storage.received import find_by_id, find_known
+from homeserver.storage.rooms import RoomRecord
+from homeserver.storage.state import GroupRow, append_group
+
+MOST_ROUNDS: Final = 10
+MOST_BETWEEN: Final = 100
+"""How many events are asked for in a round."""
+MOST_FRONTIER: Final = 10
+"""Before how many events the state is asked for, at most."""
+FEW: Final = 50
+"""More unknown events of a state than this are asked for together."""
+
+_log: Final = Logger()
+
+
+class Gaps:
+    """Fills gaps of a room, whose turn it is."""
+
+    def __init__(self, world: World, intake: Intake, servers: Sequence[ServerName]) -> None:
+        self._world = world
+        self._intake = intake
+        self._servers = servers
+
+    async def fill(self, events: Sequence[Event]) -> list[Received]:
+        """These events, those between them and what is known, and what else they need; those that can be placed."""
+        found = await self._gather(events)
+        await self.found(found)
+        return await self.settle(found)
+
+    async def settle(self, found: dict[EventID, Event]) -> list[Received]:
+        """Those of the events that can be placed: the state before the first of them is asked for."""
+        received = {event_id: Received(event=event) for event_id, event in found.items()}
+        frontier = self._intake.find_missing(found)
+        for number, (event_id, missing) in enumerate(frontier.items()):
+            received[event_id].missing = missing
+            received[event_id].given = await self.find_state(found[event_id]) if number < MOST_FRONTIER else 0
+            if not received[event_id].given:
+                self._drop(received, event_id)
+        return list(received.values())
+
+    def _drop(self, received: dict[EventID, Received], event_id: EventID) -> None:
+        """Drop an event, and all that come after it."""
+        gone = [event_id]
+        while gone:
+            dropped = gone.pop()
+            if received.pop(dropped, None) is None:
+                continue
+            self._intake.outcomes[dropped] = BadAnswer("what came before the event cannot be had")
+            gone += [each.event.event_id for each in received.values() if dropped in each.event.prev_events]
+
+    # the events between
+
+    async def _gather(self, events: Sequence[Event]) -> dict[EventID, Event]:
+        found = {event.event_id: event for event in events}
+        for _ in range(MOST_ROUNDS):
+            open_ends = self._intake.find_missing(found)
+            wanted = {each for missing in open_ends.values() for each in missing}
+            if not wanted:
+                break
+            earliest = [held.event_id for held in self._intake.room.head.extremities]
+            more = await self._ask_between(earliest, list(open_ends)[:MOST_FRONTIER])
+            new = [event for event in more if event.event_id not in found]
+            connected = _connected(new, wanted)
+            if not connected:
+                break
+            for event in await self._intake.read(connected):
+                found[event.event_id] = event
+        return found
+
+    async def _ask_between(self, earliest: Sequence[EventID], latest: Sequence[EventID]) -> list[Event]:
+        record = self._intake.room.record
+        for server in self._servers:
+            try:
+                found = await self._world.outside.missing(
+                    server, (record.room_id, record.version), (earliest, latest), MOST_BETWEEN
+                )
+            except (RemoteFault, Refused) as fault:
+                _log.debug("no missing events from {server}: {fault}", server=server, fault=str(fault))
+                continue
+            if found:
+                return found
+        return []
+
+    # what events rest on
+
+    async def found(self, events: dict[EventID, Event]) -> None:
+        """Fetch and judge what the events rest on and nothing is known of; drop those for which that fails."""
+        for event in self._intake.find_unfounded(events):
+            if not any(each not in self._intake.facts.known and each not in events for each in event.auth_events):
+                continue
+            await self._fetch_chain(event)
+            await self._intake.read([event])
+        for event in self._intake.find_unfounded(events):
+            self._intake.outcomes[event.event_id] = BadAnswer("what the event rests on cannot be had")
+            events.pop(event.event_id, None)
+
+    async def _fetch_chain(self, event: Event) -> None:
+        record = self._intake.room.record
+        for server in self._servers:
+            try:
+                chain = await self._world.outside.auth_chain(server, (record.room_id, record.version), event.event_id)
+            except (RemoteFault, Refused):
+                chain = []
+            kept = await self.keep(chain)
+            if all(each in self._intake.facts.known or each in kept for each in event.auth_events):
+                return
+
+    async def keep(self, events: Sequence[Event]) -> dict[EventID, RoomEvent]:
+        """Judge events that have no place, and keep those of them that are new."""
+        room, world = self._intake.room, self._world
+        read = partial(read_before, room.record, events)
+        known, before = await world.database.read(read)
+        new = {event.event_id: event for event in events if event.event_id not in known}
+        if not new:
+            return {}
+        rejected = {event_id for event_id, standing in known.items() if standing is Standing.REJECTED}
+        verdicts = await world.outside.run(judge_all, new, before, room.create, rejected)
+        outliers = [
+            (
+                RoomEvent(new[event_id], nid=world.rooms.seal.next_id("events"), room_nid=room.nid, group=0),
+                Standing.OUTLIER if refusal is None else Standing.REJECTED,
+            )
+            for event_id, refusal in verdicts.items()
+        ]
+        await world.database.write(append_outliers, outliers)
+        return {held.event_id: held for held, _ in outliers}
+
+    # the state before an event
+
+    async def find_state(self, event: Event) -> int:
+        """The id of the state before an event as another server tells it; 0 if none does."""
+        for server in self._servers:
+            try:
+                return await self._ask_state(server, event)
+            except (RemoteFault, Refused) as fault:
+                _log.debug("no state from {server}: {fault}", server=server, fault=str(fault))
+        return 0
+
+    async def _ask_state(self, server: ServerName, event: Event) -> int:
+        room, world = self._intake.room, self._world
+        where = (room.room_id, room.version)
+        ids = await world.outside.state_ids(server, room.room_id, event.event_id)
+        known = await world.database.read(find_known, [*ids.state, *ids.chain])
+        unknown = [each for each in (*ids.chain, *ids.state) if each not in known]
+        if len(unknown) > FEW:
+            await self.keep(await world.outside.state(server, where, event.event_id))
+        elif unknown:
+            await self.keep(await world.outside.events(server, where, unknown))
+        return await world.database.write(keep_state, room, ids, world.rooms.seal.next_id("groups"))
+
+
+def _connected(events: Iterable[Event], wanted: Iterable[EventID]) -> list[Event]:
+    """Those of the events that are wanted, or come before one that is."""
+    by_id = {event.event_id: event for event in events}
+    found: dict[EventID, Event] = {}
+    ahead = list(wanted)
+    while ahead:
+        event = by_id.get(ahead.pop())
+        if event is not None and event.event_id not in found:
+            found[event.event_id] = event
+            ahead += event.prev_events
+    return list(found.values())
+
+
+def read_before(
+    record: RoomRecord, events: Sequence[Event], txn: Txn
+) -> tuple[Mapping[EventID, Standing], Mapping[EventID, Event]]:
+    """What became of those of some events, and of those they rest on, that are known; and these as a whole."""
+    ids = {event.event_id for event in events}
+    named = {each for event in events for each in event.auth_events} | ids
+    known = find_known(txn, named)
+    before = find_by_id(txn, record, [each for each in named if each in known and each not in ids])
+    return (
+        {event_id: found.standing for event_id, found in known.items()},
+        {event_id: held.event for event_id, held in before.items()},
+    )
+
+
+def keep_state(txn: Txn, room: Room, ids: StateIDs, nid: int) -> int:
+    """Unit of work: write down a state that another server told of, as far as its events were not rejected.
+
+    Raises: BadAnswer when it is none.
+    """
+    known = find_known(txn, ids.state)
+    good = [each for each, found in known.items() if found.standing is not Standing.REJECTED]
+    state: dict[StateKey, RoomEvent] = {}
+    for held in find_by_id(txn, room.record, good).values():
+        if held.state_key is None or held.key in state:
+            raise BadAnswer("a state with a message, or with two events for one key")
+        state[held.key] = held
+    if CREATE not in state or state[CREATE].event_id != room.create.event_id:
+        raise BadAnswer("a state without the room's create event")
+    if len(known) < len(ids.state):
+        raise BadAnswer("a state of which not all can be had")
+    append_group(txn, room.nid, GroupRow(nid, None, tuple([held.nid for held in state.values()])))
+    return nid

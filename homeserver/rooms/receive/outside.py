@@ -1,0 +1,234 @@
+"""What other servers are asked about a room, and how the events they answer with are inspected: nobody is trusted.
+
+Whatever comes has the form its room version demands, is signed by those who must, and is whole or redacted. Lists are
+bounded, so is the time.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
+from urllib.parse import quote
+
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+
+from federation.errors import BadAnswer, BadEvent, Refused, RemoteFault
+from federation.event import Event, parse_event
+from federation.hashes import check_content_hash
+from federation.ids import EventID, RoomID, ServerName
+from federation.redaction import redact_event
+from federation.versions import RoomVersion
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+ASK_S: Final = 30.0
+MOST_IDS: Final = 200_000
+"""How many events a state and its auth chain may have."""
+MOST_STATE_BYTES: Final = 256 << 20
+MOST_ID: Final = 255
+AT_ONCE: Final = 10
+"""How many single events are asked for side by side."""
+PARSED_AT_ONCE: Final = 20
+"""How many events are parsed on the reactor's thread; more go to another."""
+
+
+class Asks(Protocol):
+    """Makes requests of other servers; see `federation.transport.peers`."""
+
+    async def ask(  # noqa: PLR0913 - as there
+        self,
+        destination: ServerName,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: object | None = None,
+        timeout_s: float = 30,
+        most_bytes: int = 32 << 20,
+    ) -> dict[str, Any]:
+        """Make a signed request; the object that was answered. Raises: RemoteFault; Refused."""
+
+
+class ChecksEvents(Protocol):
+    """Checks signatures; see `federation.transport.keyring`."""
+
+    async def check_events(self, events: Sequence[Event]) -> dict[EventID, RemoteFault]:
+        """Which of the events are not signed by each server that must, and why."""
+
+
+class Runs(Protocol):
+    """Runs a function in some thread."""
+
+    def __call__(self, work: Callable[[*Ts], T], /, *args: *Ts) -> Deferred[T]:
+        """Fires with what it returns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateIDs:
+    """The state before an event, as another server tells it, by IDs."""
+
+    state: tuple[EventID, ...]
+    chain: tuple[EventID, ...]
+
+
+class Outside:
+    """The other servers, as a room needs them."""
+
+    def __init__(self, peers: Asks, keyring: ChecksEvents, run: Runs) -> None:
+        self._peers = peers
+        self._keyring = keyring
+        self.run = run
+
+    # asking
+
+    async def missing(
+        self, server: ServerName, room: tuple[RoomID, RoomVersion], ends: tuple[Sequence[str], Sequence[str]], most: int
+    ) -> list[Event]:
+        """Events between the earliest and the latest of `ends`.
+
+        Raises: RemoteFault; Refused.
+        Spec: server-server-api#post_matrixfederationv1get_missing_eventsroomid
+        """
+        room_id, version = room
+        body = {"earliest_events": list(ends[0]), "latest_events": list(ends[1]), "limit": most, "min_depth": 0}
+        path = f"/_matrix/federation/v1/get_missing_events/{quote(room_id, safe='')}"
+        answer = await self._peers.ask(server, "POST", path, body=body, timeout_s=ASK_S)
+        return await self.inspect(version, room_id, _list_in(answer, "events")[: most + len(ends[1])])
+
+    async def state_ids(self, server: ServerName, room_id: RoomID, event_id: EventID) -> StateIDs:
+        """The state before an event.
+
+        Raises: RemoteFault; Refused.
+        Spec: server-server-api#get_matrixfederationv1state_idsroomid
+        """
+        path = f"/_matrix/federation/v1/state_ids/{quote(room_id, safe='')}"
+        answer = await self._peers.ask(server, "GET", path, query=[("event_id", event_id)], timeout_s=ASK_S)
+        return StateIDs(state=_ids_in(answer, "pdu_ids"), chain=_ids_in(answer, "auth_chain_ids"))
+
+    async def state(self, server: ServerName, room: tuple[RoomID, RoomVersion], event_id: EventID) -> list[Event]:
+        """The events of the state before an event and of its auth chain.
+
+        Raises: RemoteFault; Refused.
+        Spec: server-server-api#get_matrixfederationv1stateroomid
+        """
+        room_id, version = room
+        path = f"/_matrix/federation/v1/state/{quote(room_id, safe='')}"
+        query = [("event_id", event_id)]
+        answer = await self._peers.ask(server, "GET", path, query=query, timeout_s=ASK_S, most_bytes=MOST_STATE_BYTES)
+        pdus = [*_list_in(answer, "pdus"), *_list_in(answer, "auth_chain")]
+        return await self.inspect(version, room_id, pdus[:MOST_IDS])
+
+    async def auth_chain(self, server: ServerName, room: tuple[RoomID, RoomVersion], event_id: EventID) -> list[Event]:
+        """All events that one rests on.
+
+        Raises: RemoteFault; Refused.
+        Spec: server-server-api#get_matrixfederationv1event_authroomideventid
+        """
+        room_id, version = room
+        path = f"/_matrix/federation/v1/event_auth/{quote(room_id, safe='')}/{quote(event_id, safe='')}"
+        answer = await self._peers.ask(server, "GET", path, timeout_s=ASK_S)
+        return await self.inspect(version, room_id, _list_in(answer, "auth_chain")[:MOST_IDS])
+
+    async def backfill(
+        self, server: ServerName, room: tuple[RoomID, RoomVersion], event_ids: Sequence[EventID], most: int
+    ) -> list[Event]:
+        """What came before these events, and they themselves.
+
+        Raises: RemoteFault; Refused.
+        Spec: server-server-api#get_matrixfederationv1backfillroomid
+        """
+        room_id, version = room
+        path = f"/_matrix/federation/v1/backfill/{quote(room_id, safe='')}"
+        query = [*[("v", event_id) for event_id in event_ids], ("limit", str(most))]
+        answer = await self._peers.ask(server, "GET", path, query=query, timeout_s=ASK_S)
+        return await self.inspect(version, room_id, _list_in(answer, "pdus")[:most])
+
+    async def events(
+        self, server: ServerName, room: tuple[RoomID, RoomVersion], event_ids: Iterable[EventID]
+    ) -> list[Event]:
+        """Single events, those of them that are to be had.
+
+        Spec: server-server-api#get_matrixfederationv1eventeventid
+        """
+        turns = DeferredSemaphore(AT_ONCE)
+
+        def find(event_id: EventID) -> Deferred[list[Any]]:
+            return Deferred.fromCoroutine(self._find(server, event_id))
+
+        found = await side_by_side([turns.run(find, event_id) for event_id in event_ids])
+        return await self.inspect(room[1], room[0], [pdu for pdus in found for pdu in pdus])
+
+    async def _find(self, server: ServerName, event_id: EventID) -> list[Any]:
+        path = f"/_matrix/federation/v1/event/{quote(event_id, safe='')}"
+        try:
+            return _list_in(await self._peers.ask(server, "GET", path, timeout_s=ASK_S), "pdus")[:1]
+        except (RemoteFault, Refused):
+            return []
+
+    # inspecting
+
+    async def inspect(self, version: RoomVersion, room_id: RoomID, pdus: Sequence[object]) -> list[Event]:
+        """Those that are events of that room and properly signed, each once; what is not whole is redacted."""
+        if len(pdus) <= PARSED_AT_ONCE:
+            events = parse_all(version, room_id, pdus)
+        else:
+            events = await self.run(parse_all, version, room_id, pdus)
+        return await self.check(events)
+
+    async def check(self, events: Sequence[Event]) -> list[Event]:
+        """Those of the events that are properly signed; what is not whole is redacted."""
+        faults = await self._keyring.check_events(events)
+        return await self.complete([event for event in events if event.event_id not in faults])
+
+    async def find_faults(self, events: Sequence[Event]) -> dict[EventID, RemoteFault]:
+        """Which of the events are not properly signed."""
+        return await self._keyring.check_events(events)
+
+    async def complete(self, events: Sequence[Event]) -> list[Event]:
+        """The events, redacted where they are not whole."""
+        return complete(events) if len(events) <= PARSED_AT_ONCE else await self.run(complete, events)
+
+
+def parse_all(version: RoomVersion, room_id: RoomID, pdus: Iterable[object]) -> list[Event]:
+    """Those that are events of that room, each once."""
+    events: dict[EventID, Event] = {}
+    for pdu in pdus:
+        try:
+            event = parse_event(pdu, version)  # type: ignore[arg-type]  # whatever it is not is a BadEvent
+        except BadEvent:
+            continue
+        if event.room_id == room_id:
+            events.setdefault(event.event_id, event)
+    return list(events.values())
+
+
+def complete(events: Iterable[Event]) -> list[Event]:
+    """The events, redacted where their content is not what was hashed.
+
+    Spec: server-server-api#validating-hashes-and-signatures-on-received-events
+    """
+    return [event if check_content_hash(event) else redact_event(event) for event in events]
+
+
+async def side_by_side(waiting: Iterable[Awaitable[T]]) -> list[T]:
+    """What all of them come to; none may fail."""
+    done: list[T] = await gatherResults([Deferred.fromCoroutine(_wait(each)) for each in waiting], consumeErrors=True)
+    return done
+
+
+async def _wait(waiting: Awaitable[T]) -> T:
+    return await waiting
+
+
+def _list_in(answer: dict[str, Any], name: str) -> list[Any]:
+    value = answer.get(name)
+    if not isinstance(value, list):
+        raise BadAnswer(f"{name} is not a list")
+    return value
+
+
+def _ids_in(answer: dict[str, Any], name: str) -> tuple[EventID, ...]:
+    ids = _list_in(answer, name)
+    if len(ids) > MOST_IDS or not all(isinstance(event_id, str) and len(event_id) <= MOST_ID for event_id in ids):
+        raise BadAnswer(f"{name} is no list of event IDs, or too long")
+    return tuple(dict.fromkeys(ids))

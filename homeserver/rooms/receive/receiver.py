@@ -1,0 +1,101 @@
+"""The door for events of other servers: a transaction of them, or one.
+
+Spec: server-server-api#checks-performed-on-receipt-of-a-pdu, server-server-api#transactions
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from federation.errors import BadEvent, Refused
+from federation.event import Event, parse_event
+from federation.ids import RoomID, ServerName
+from homeserver.rooms.acl import check_acl
+from homeserver.rooms.receive.gaps import Gaps
+from homeserver.rooms.receive.intake import Intake, Outcomes, World
+from homeserver.rooms.receive.outside import side_by_side
+from homeserver.rooms.receive.placing import Received
+from homeserver.rooms.room import Room
+from homeserver.rooms.servers import servers_of
+
+MOST_SOURCES: Final = 3
+"""How many servers are asked for what is missing, one after the other."""
+
+
+class Receiver:
+    """Takes in events of other servers."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def receive(self, origin: ServerName, event: Event) -> None:
+        """Take in one event that `origin` sent; an event that is known already is taken.
+
+        Raises: RemoteFault when it is dropped; Refused when it is rejected or soft-failed.
+        Spec: server-server-api#checks-performed-on-receipt-of-a-pdu
+        """
+        room = await self._world.rooms.load(event.room_id)
+        if room is None:
+            raise Refused("receive", "the room is not known here")
+        outcomes = await self._receive_in_room(origin, room, [event])
+        outcome = outcomes.get(event.event_id)
+        if outcome is not None:
+            raise outcome
+
+    async def receive_all(self, origin: ServerName, pdus: Sequence[object]) -> Outcomes:
+        """Take in events that `origin` sent, in their order room by room, rooms side by side; what became of them."""
+        by_room: dict[RoomID, list[Event]] = {}
+        rooms: dict[str, Room | None] = {}
+        for pdu in pdus:
+            room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
+            if not isinstance(pdu, dict) or not isinstance(room_id, str):
+                continue
+            if room_id not in rooms:
+                rooms[room_id] = await self._world.rooms.load(room_id)
+            event = _parse(pdu, rooms[room_id])
+            if event is not None:
+                by_room.setdefault(event.room_id, []).append(event)
+        outcomes: Outcomes = {}
+        found = [(rooms[room_id], events) for room_id, events in by_room.items()]
+        for some in await side_by_side(self._receive_in_room(origin, room, events) for room, events in found if room):
+            outcomes |= some
+        return outcomes
+
+    async def _receive_in_room(self, origin: ServerName, room: Room, events: Sequence[Event]) -> Outcomes:
+        try:
+            check_acl(room, origin)
+        except Refused as refusal:
+            return {event.event_id: refusal for event in events}
+        outside = self._world.outside
+        faults = await outside.find_faults(events)
+        good = await outside.complete([event for event in events if event.event_id not in faults])
+        outcomes: Outcomes = dict(faults)
+        if good:
+            async with self._world.turns.of(room.room_id):
+                outcomes |= await self._take(origin, room.room_id, good)
+        return {event.event_id: outcomes.get(event.event_id) for event in events}
+
+    async def _take(self, origin: ServerName, room_id: RoomID, events: Sequence[Event]) -> Outcomes:
+        room = await self._world.rooms.load(room_id)
+        if room is None:
+            return {event.event_id: Refused("receive", "the room is not known here") for event in events}
+        intake = Intake(self._world, room)
+        new = {event.event_id: event for event in await intake.read(events)}
+        if intake.find_missing(new) or intake.find_unfounded(new):
+            received = await Gaps(self._world, intake, self._sources(origin, room)).fill(list(new.values()))
+        else:
+            received = [Received(event=event) for event in new.values()]
+        await intake.place(received)
+        return intake.outcomes
+
+    def _sources(self, origin: ServerName, room: Room) -> list[ServerName]:
+        """Who may know what is missing: who sent the event first."""
+        ours = self._world.rooms.seal.server
+        others = sorted(servers_of(room) - {origin, ours})
+        return [origin, *others][:MOST_SOURCES]
+
+
+def _parse(pdu: dict[str, Any], room: Room | None) -> Event | None:
+    try:
+        return None if room is None else parse_event(pdu, room.version)
+    except BadEvent:
+        return None

@@ -1,0 +1,9 @@
+-- Where a room's history here ends: events of it, and for each the events before it that are not known here.
+CREATE TABLE gaps (
+    room_nid INTEGER NOT NULL,
+    missing_id TEXT NOT NULL,
+    event_nid INTEGER NOT NULL,
+    PRIMARY KEY (room_nid, missing_id, event_nid)
+) WITHOUT ROWID;
+
+CREATE INDEX events_rejected ON events (room_nid) WHERE standing = 2;
