@@ -27,13 +27,16 @@ from twisted.trial.unittest import TestCase
 
 from config.load import parse_settings
 from config.settings import Settings
+from federation import canonical
 from federation.ed25519 import SigningKey
 from federation.ids import ServerName
 from federation.regions import sign_region_list
+from federation.requests import MAX_BODY_DEPTH, build_request_auth
 from federation.transport.keyring import Keyring
 from federation.transport.peers import Peers
 from homeserver.api.connection import EdgeFactory
 from homeserver.api.listeners import open_doors
+from homeserver.api.route import Route
 from homeserver.server import Server, build_server
 from homeserver.storage.database import Dialect
 from tests.kit.certificates import Authority
@@ -61,16 +64,19 @@ def find_port() -> int:
 
 @dataclass(kw_only=True, eq=False)
 class Region:
-    """One server; `server` is the one that runs, None while it is stopped."""
+    """One server; `server` is the one that runs, None while it is stopped. Its clock is `late_ms` ahead of the real."""
 
     name: ServerName
     settings: Settings
     place: Place
     server: Server | None = None
+    late_ms: int = 0
 
     async def begin(self) -> None:
         """Start a server on the data that are there; it answers other servers on its port from now on."""
-        self.server = build_server(self.settings, reactor_in_use(), now_ms, secrets.token_bytes)
+        self.server = build_server(
+            self.settings, reactor_in_use(), lambda: now_ms() + self.late_ms, secrets.token_bytes
+        )
         open_doors(self.server.doors[1:], reactor_in_use())
         await self.server.prepare()
 
@@ -123,6 +129,34 @@ class Region:
     ) -> Reply:
         """Make a request at the door for other servers, with just these headers."""
         return await self._send(self.running.doors[1].factory, method, path, headers or {}, body)
+
+    async def call_signed(  # noqa: PLR0913 - a request has these parts
+        self,
+        origin: ServerName,
+        key: SigningKey,
+        method: str,
+        path: str,
+        json: object = None,
+        *,
+        body: bytes | None = None,
+    ) -> Reply:
+        """Make a request at the door for other servers, as that one makes it; `body` is sent and signed as it is."""
+        if json is not None:
+            body = canonical.encode(json, strict=False, max_depth=MAX_BODY_DEPTH)
+        content = None if body is None else msgspec.Raw(body)
+        auth = build_request_auth(method, path, origin, self.name, content, key)
+        return await self.call_as_server(method, path, {"Authorization": auth}, body)
+
+    @property
+    def signed_routes(self) -> list[Route]:
+        """The endpoints for other servers that want a signature."""
+        return [route for route in self.server_routes if route.auth == "region"]
+
+    @property
+    def server_routes(self) -> list[Route]:
+        """The endpoints for other servers."""
+        edge: Any = self.running.doors[1].factory.edge
+        return list(edge._bound)
 
     async def _send(
         self, factory: EdgeFactory, method: str, path: str, headers: dict[str, str], body: bytes | None

@@ -1,0 +1,79 @@
+"""The routes for other servers, held against the list of the specification's endpoints."""
+
+import csv
+import re
+from pathlib import Path
+
+from tests.kit.region import RegionsCase
+
+ENDPOINTS = Path(__file__).parent.parent / "vectors" / "endpoints.tsv"
+V1 = "/_matrix/federation/v1"
+V2 = "/_matrix/federation/v2"
+
+NOT_YET = {
+    f"{V1}/event_auth/{{}}/{{}}",
+    f"{V1}/backfill/{{}}",
+    f"{V1}/event/{{}}",
+    f"{V1}/get_missing_events/{{}}",
+    f"{V1}/state/{{}}",
+    f"{V1}/state_ids/{{}}",
+    f"{V1}/timestamp_to_event/{{}}",
+    f"{V1}/invite/{{}}/{{}}",
+    f"{V2}/invite/{{}}/{{}}",
+    f"{V1}/make_join/{{}}/{{}}",
+    f"{V2}/send_join/{{}}/{{}}",
+    f"{V1}/make_knock/{{}}/{{}}",
+    f"{V1}/send_knock/{{}}/{{}}",
+    f"{V1}/make_leave/{{}}/{{}}",
+    f"{V2}/send_leave/{{}}/{{}}",
+    f"{V1}/openid/userinfo",
+    f"{V1}/publicRooms",
+    f"{V1}/query/directory",
+    f"{V1}/query/profile",
+    f"{V1}/query/{{}}",
+    "/_matrix/policy/v1/sign",
+    f"{V1}/3pid/onbind",
+    f"{V1}/exchange_third_party_invite/{{}}",
+    f"{V1}/send/{{}}",
+    f"{V1}/user/devices/{{}}",
+    f"{V1}/user/keys/claim",
+    f"{V1}/user/keys/query",
+    f"{V1}/media/download/{{}}",
+    f"{V1}/media/thumbnail/{{}}",
+    f"{V1}/hierarchy/{{}}",
+}
+"""Endpoints that are still to come; this list only shrinks."""
+
+
+def shape(path: str) -> str:
+    """A path without the names of its parameters."""
+    return re.sub(r"\{.*?\}", "{}", path.strip())
+
+
+class Endpoints(RegionsCase):
+    """All routes of a server's door for others."""
+
+    configuration = {"federation": {"mode": "open", "delegate": "north.test:443"}}
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.routes = {(route.method, shape(route.path)): route for route in self.north.server_routes}
+        with ENDPOINTS.open(encoding="utf-8") as lines:
+            rows = [row for row in csv.DictReader(lines, delimiter="\t") if row["api"] == "server-server"]
+        self.rows = {(row["method"], shape(row["path"])): row for row in rows}
+
+    async def test_every_endpoint_is_there_or_known_to_be_missing(self) -> None:
+        missing = {path for (method, path), row in self.rows.items() if (method, path) not in self.routes}
+        assert missing == NOT_YET
+
+    async def test_a_signature_is_wanted_where_the_specification_wants_one(self) -> None:
+        wrong = [
+            key
+            for key, route in self.routes.items()
+            if key in self.rows and (route.auth == "region") != self.rows[key]["auth_required"].startswith("yes")
+        ]
+        assert not wrong
+
+    async def test_every_route_for_servers_is_limited(self) -> None:
+        unlimited = [key for key, route in self.routes.items() if route.rate is None]
+        assert unlimited == [("GET", "/.well-known/matrix/server")]
