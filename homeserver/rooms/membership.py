@@ -286,7 +286,8 @@ class Memberships:
 
     async def _find_authoriser(self, room: Room, person: UserID) -> UserID:
         authoriser = None
-        if await is_let_in(self._rooms, room, person):
+        is_let_in_here = self._questions.services.lets_in(person, room.room_id)
+        if is_let_in_here or await is_let_in(self._rooms, room, person):
             authoriser = find_authoriser(room, self._rooms.seal.server)
         if authoriser is None:
             raise Hidden

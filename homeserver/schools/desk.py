@@ -9,6 +9,7 @@ crash left out, and can be repeated as often as one likes.
 School: rows 1, 2, 6, 24
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from twisted.internet.defer import DeferredLock
 from federation.ids import RoomID, UserID
 from federation.versions import ROOM_VERSIONS
 from homeserver.policy import Hidden, NotFound
+from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Changes, Rooms
 from homeserver.rooms.seal import Draft
 from homeserver.schools.books import Deed, Entry, Step, World, build_step
@@ -36,7 +38,8 @@ from homeserver.schools.enrolment import (
 )
 from homeserver.schools.facts import Facts
 from homeserver.schools.rooms import VERSION, Founder, RoomKey, build_beginning, find_parent, needed_rooms, room_keys
-from homeserver.schools.school import Moment, School, changes_between, touched_by
+from homeserver.schools.school import Moment, School, changes_between, place_of, touched_by
+from homeserver.schools.visitors import Visitors
 from homeserver.storage.accounts import NewAccount, append_account
 from homeserver.storage.changes import SchoolChanged
 from homeserver.storage.database import Database, Txn
@@ -62,7 +65,10 @@ class WantedRoom:
 class Desk:
     """Changes schools: one deed at a time in each, in the order of asking."""
 
-    def __init__(self, database: Database, rooms: Rooms, facts: Facts, world: World) -> None:
+    def __init__(
+        self, database: Database, rooms: Rooms, facts: Facts, world: World, visitors: Visitors | None = None
+    ) -> None:
+        self._visitors = visitors
         self._database = database
         self._rooms = rooms
         self._facts = facts
@@ -172,9 +178,21 @@ class Desk:
 
     async def _changes(self, school: School, rolls: Mapping[RoomID, Roll]) -> Changes:
         """The events that make those rooms agree with their rolls."""
-        loaded = [(room, roll) for room_id, roll in rolls.items() if (room := await self._rooms.load(room_id))]
+        loaded = [
+            (room, await self._with_visitors(school, room, roll))
+            for room_id, roll in rolls.items()
+            if (room := await self._rooms.load(room_id))
+        ]
         registrar = self._registrar(school)
         return [(room, list(build_drafts(roll, room.head.state, registrar))) for room, roll in loaded]
+
+    async def _with_visitors(self, school: School, room: Room, roll: Roll) -> Roll:
+        """The same roll, by which the application services stay that may be there."""
+        record = school.rooms.get(room.room_id)
+        if self._visitors is None or record is None or record.closed_ms is not None:
+            return roll
+        there = await self._visitors.among(room.head.joined, room.room_id, place_of(record))
+        return dataclasses.replace(roll, allowed=roll.allowed | there) if there else roll
 
     def _registrar(self, school: School) -> Registrar:
         return Registrar(service=self.world.service, server=self.world.server, school=school)

@@ -31,6 +31,7 @@ from homeserver.schools.rights import (
     may_encrypt,
     may_set_state,
 )
+from homeserver.schools.visitors import Visitors
 
 _STAFF: Final = frozenset({Role.ADMINISTRATOR, Role.TEACHER})
 
@@ -50,7 +51,10 @@ def service_account(server_name: ServerName) -> UserID:
 class Gate:
     """The `Policy` of a region of schools."""
 
-    def __init__(self, facts: Facts, service: UserID, notices: UserID | None = None) -> None:
+    def __init__(
+        self, facts: Facts, service: UserID, notices: UserID | None = None, visitors: Visitors | None = None
+    ) -> None:
+        self._visitors = visitors
         self._facts = facts
         self._service = service
         self._notices = notices
@@ -77,12 +81,14 @@ class Gate:
             await self._check_deed(act)
         elif type(act) in _CONTACTS:
             await self._check_contact(act, act.by, grants)
+        elif isinstance(act, policy.SetProfile) and await self._is_visitor(act.by, grants):
+            _check_own_name(act)
         else:
             _ALONE.get(type(act), _refuse)(act, grants)
 
     async def _check_in_room(self, act: RoomAct, by: UserID, grants: tuple[Grant, ...]) -> None:
         place = await self._facts.place(act.room.room_id)
-        standing = None if place is None else find_standing(by, grants, place)
+        standing = None if place is None else await self._find_standing(act.room.room_id, by, grants, place)
         if place is None or standing is None or not may(standing, Action.ENTER, place.kind):
             if isinstance(act, policy.Leave) and act.room.membership(by) in {"join", "invite", "knock"}:
                 return
@@ -91,11 +97,22 @@ class Gate:
             raise Hidden
         _IN_ROOM.get(type(act), _refuse_in_room)(act, standing, place)
 
+    async def _find_standing(
+        self, room_id: RoomID, by: UserID, grants: tuple[Grant, ...], place: Place
+    ) -> Standing | None:
+        """What somebody is in a place: by their roles, or as one of an application service's."""
+        if grants or self._visitors is None:
+            return find_standing(by, grants, place)
+        return find_standing(by, grants, place) or await self._visitors.find_standing(by, room_id, place)
+
     def _is_for_notices(self, act: RoomAct, by: UserID) -> bool:
         """Whether it is a room in which the server gives notices, to which it has invited the person."""
         create = act.room.state("m.room.create")
         of_server = self._notices is not None and create is not None and create.sender == self._notices
         return of_server and act.room.membership(by) in {"join", "invite"}
+
+    async def _is_visitor(self, by: UserID, grants: tuple[Grant, ...]) -> bool:
+        return not grants and self._visitors is not None and await self._visitors.is_one(by)
 
     async def _check_contact(self, act: Any, by: UserID, grants: tuple[Grant, ...]) -> None:
         others = grants if act.person == by else await self._facts.grants(act.person)
@@ -107,7 +124,8 @@ class Gate:
             return
         for room_id in act.rooms:
             place = await self._facts.place(room_id)
-            if place is not None and may(find_standing(by, grants, place), Action.ENTER, place.kind):
+            standing = None if place is None else await self._find_standing(room_id, by, grants, place)
+            if place is not None and may(standing, Action.ENTER, place.kind):
                 return
         for person in act.avatar_of:
             if Contact.SEE in find_contacts(by, grants, person, await self._facts.grants(person)):
@@ -212,6 +230,12 @@ def _check_profile(act: policy.SetProfile, grants: tuple[Grant, ...]) -> None:
         raise Hidden
     if act.field != "avatar_url" or not any(grant.role in _STAFF for grant in grants):
         raise NotAllowed("The school keeps this part of the profile")
+
+
+def _check_own_name(act: policy.SetProfile) -> None:
+    """An application service says what those are called and look like whom it acts for."""
+    if act.person != act.by or act.field not in {"displayname", "avatar_url"}:
+        raise Hidden
 
 
 def _check_belongs(act: Act, grants: tuple[Grant, ...]) -> None:

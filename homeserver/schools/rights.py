@@ -62,6 +62,7 @@ class Standing(StrEnum):
     PUPIL = "pupil"
     OWNER = "owner"
     SUPERVISOR = "supervisor"
+    SERVICE = "service"  # of an application service, in a room that the operator named for it
 
 
 class Action(StrEnum):
@@ -152,6 +153,8 @@ class RoomKind:
 _A, _E, _T, _P, _C = Standing.ADMINISTRATOR, Standing.EDITOR, Standing.TEACHER, Standing.PARENT, Standing.PUPIL
 _READ = frozenset({Action.ENTER})
 _VOTE = _READ | {Action.ANSWER}
+_VISIT = _READ | {Action.LEAVE}
+_RELAY = _VISIT | {Action.POST, Action.RETRACT}
 _TALK = _VOTE | {Action.POST, Action.RETRACT}
 _LEAD = _TALK | {Action.MODERATE, Action.DESCRIBE, Action.PIN}
 NOBODY = 100
@@ -166,14 +169,14 @@ KINDS: Mapping[Kind, RoomKind] = {
         space=True,
     ),
     Kind.CHANNEL: RoomKind(
-        rights={_A: _LEAD, _E: _TALK | {Action.PIN}, _T: _VOTE, _P: _VOTE, _C: _VOTE},
+        rights={_A: _LEAD, _E: _TALK | {Action.PIN}, _T: _VOTE, _P: _VOTE, _C: _VOTE, Standing.SERVICE: _VISIT},
         enrolled=frozenset({_A, _E, _T, _P, _C}),
         powers={_A: 90, _E: 90, _T: 50},
         posting=90,
         history="shared",
     ),
     Kind.STAFF: RoomKind(
-        rights={_A: _LEAD | {Action.ENCRYPT}, _T: _TALK | {Action.PIN}},
+        rights={_A: _LEAD | {Action.ENCRYPT}, _T: _TALK | {Action.PIN}, Standing.SERVICE: _RELAY},
         enrolled=frozenset({_A, _T}),
         powers={_A: 90, _T: 50},
         posting=0,
@@ -186,13 +189,13 @@ KINDS: Mapping[Kind, RoomKind] = {
         space=True,
     ),
     Kind.PUPILS: RoomKind(
-        rights={_A: _LEAD | {Action.LEAVE}, _T: _LEAD, _C: _TALK},
+        rights={_A: _LEAD | {Action.LEAVE}, _T: _LEAD, _C: _TALK, Standing.SERVICE: _RELAY},
         enrolled=frozenset({_T, _C}),
         powers={_A: 90, _T: 50},
         posting=0,
     ),
     Kind.PARENTS: RoomKind(
-        rights={_A: _LEAD | {Action.LEAVE}, _T: _LEAD, _P: _TALK},
+        rights={_A: _LEAD | {Action.LEAVE}, _T: _LEAD, _P: _TALK, Standing.SERVICE: _RELAY},
         enrolled=frozenset({_T, _P}),
         powers={_A: 90, _T: 50},
         posting=0,

@@ -16,6 +16,7 @@ from homeserver.policy import OpenPolicy, Policy
 from homeserver.rooms.notices import Voice, build_voice
 from homeserver.schools.facts import Facts
 from homeserver.schools.gate import Gate, service_account
+from homeserver.schools.visitors import Visitors
 from homeserver.server.services import ServiceParts, build_service_parts
 from homeserver.storage.database import Database, open_database
 from homeserver.streams import Streams
@@ -52,6 +53,7 @@ class Core:
     database: Database
     streams: Streams
     facts: Facts
+    visitors: Visitors
     policy: Policy
     operators: Operators
     mint: Mint
@@ -70,12 +72,14 @@ def build_core(world: World) -> Core:
     database = open_database(settings.database, settings.data_dir, world.reactor, now_ms)
     services = build_service_parts(settings, database, world.reactor, now_ms)
     facts = Facts(database, now_ms)
-    policy = _build_policy(world, facts)
+    visitors = Visitors(services.identities)
+    policy = _build_policy(world, facts, visitors)
     return Core(
         world=world,
         database=database,
         streams=Streams(database, world.reactor, now_ms()),
         facts=facts,
+        visitors=visitors,
         policy=policy,
         operators=Operators(database, policy, now_ms),
         mint=Mint(world.token_bytes, now_ms),
@@ -85,8 +89,8 @@ def build_core(world: World) -> Core:
     )
 
 
-def _build_policy(world: World, facts: Facts) -> Policy:
+def _build_policy(world: World, facts: Facts, visitors: Visitors) -> Policy:
     if world.settings.policy == "open":
         return OpenPolicy()
     voice = world.voice
-    return Gate(facts, service_account(world.server_name), None if voice is None else voice.user_id)
+    return Gate(facts, service_account(world.server_name), None if voice is None else voice.user_id, visitors)

@@ -57,7 +57,7 @@ def build_rooms(core: Core) -> RoomParts:
         ),
     )
     outside = SchoolWorld(server=server_name, now_ms=world.now_ms, token_bytes=world.token_bytes)
-    desk = Desk(database, rooms, core.facts, outside)
+    desk = Desk(database, rooms, core.facts, outside, core.visitors)
     begin = DirectRooms(rooms, core.facts, desk).begin if settings.policy == "school" else None
     default_version, questions = settings.rooms.default_version, core.services.questions
     doors = build_doors(rooms, database, policy, lambda user_id: profiles.find(user_id), default_version, questions)

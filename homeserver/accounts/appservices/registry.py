@@ -33,8 +33,9 @@ class AppService:
     """An application service.
 
     `sender` is its own account; `url` None means that it is told nothing. `only_rooms` are those it is limited to, None
-    where it is not. It is told of typing, receipts and presence under each of `ephemeral_keys`; with `encrypts`, of
-    what its people's devices need for encryption, too. `rate_limited`: those it acts for are, it never is itself.
+    where it is not; with `enters` they are also open to it, where others need to be let in. It is told of typing,
+    receipts and presence under each of `ephemeral_keys`; with `encrypts`, of what its people's devices need for
+    encryption, too. `rate_limited`: those it acts for are, it never is itself.
     """
 
     id: str
@@ -50,6 +51,7 @@ class AppService:
     ephemeral_keys: tuple[str, ...] = ()
     encrypts: bool = False
     only_rooms: frozenset[RoomID] | None = None
+    enters: bool = False
 
     @property
     def hears_ephemeral(self) -> bool:
@@ -104,6 +106,10 @@ class AppServices:
     def covering(self, user_id: UserID) -> Iterable[AppService]:
         """The services whose own account that is, or in whose namespace it is."""
         return (service for service in self.all if service.covers_user(user_id))
+
+    def lets_in(self, user_id: UserID, room_id: str) -> bool:
+        """Whether a room is open to whom a namespace covers; that a service acts for them the policy has judged."""
+        return any(service.enters and service.may_enter(room_id) for service in self.covering(user_id))
 
     def check_user(self, user_id: UserID, by: AppService | None = None) -> None:
         """Refuse a user ID to somebody who is to be known by it here.
@@ -163,6 +169,7 @@ def _build(
         ephemeral_keys=registration.ephemeral_keys,
         encrypts=registration.encrypts,
         only_rooms=None if rooms is None else frozenset(map(RoomID, rooms)),
+        enters=is_school,
     )
 
 

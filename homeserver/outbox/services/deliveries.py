@@ -33,7 +33,7 @@ from homeserver.outbox.services.parcels import (
     encode_typing,
     load_key_news,
 )
-from homeserver.policy import Policy, SeePresence, allows
+from homeserver.policy import Policy, SeePresence, SeeRoom, allows
 from homeserver.rooms.rooms import Rooms
 from homeserver.storage.appservices import (
     LineRecord,
@@ -87,7 +87,7 @@ class Deliveries:
     def __init__(self, world: World) -> None:
         self._world = world
         self._services = [service for service in world.questions.services.all if service.url is not None]
-        self._interested = Interested(self._services, world.database)
+        self._interested = Interested(self._services, world.database, self._may_hear)
         self._lines: dict[str, Line] = {}
         self._news: deque[Change | UserID] = deque()
         self._position = 0
@@ -269,6 +269,15 @@ class Deliveries:
             return True
         near = await self._world.database.read(shares_room, user_id, service.id)
         return near and await allows(self._world.policy, SeePresence(by=service.sender, person=user_id))
+
+    async def _may_hear(self, service: AppService, room_id: RoomID) -> bool:
+        """Whether a service may hear of a room at all: the operator may limit it, and so does a school."""
+        if not service.may_enter(room_id):
+            return False
+        room = await self._world.rooms.load(room_id) if service.enters else None
+        if room is None:
+            return not service.enters
+        return await allows(self._world.policy, SeeRoom(by=service.sender, room=room))
 
     async def _concerns(self, service: AppService, room_id: RoomID) -> bool:
         """Whether a room concerns a service now."""

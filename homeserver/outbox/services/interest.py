@@ -7,8 +7,8 @@ Spec: application-service-api#registration
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 from federation.ids import RoomAlias, RoomID, UserID
 from homeserver.accounts.appservices.registry import AppService
@@ -53,14 +53,17 @@ class Interest:
         return self.always or bool(self.joined)
 
 
-Interests = Mapping[AppService, Interest]
+Interests: TypeAlias = Mapping[AppService, Interest]
+MayHear: TypeAlias = Callable[[AppService, RoomID], Awaitable[bool]]
+"""Whether a service may hear of a room at all."""
 
 
 class Rooms:
     """What rooms are to services, as of `position`: up to there changes were told, in the order of the stream."""
 
-    def __init__(self, services: Iterable[AppService], database: Database) -> None:
+    def __init__(self, services: Iterable[AppService], database: Database, may_hear: MayHear) -> None:
         self._services = tuple(services)
+        self._may_hear = may_hear
         self._database = database
         self._known: OrderedDict[int, dict[AppService, Interest]] = OrderedDict()
         self._unseen = 0
@@ -74,7 +77,8 @@ class Rooms:
         """Whom a room concerns."""
         while (known := self._known.get(room_nid)) is None:
             unseen = self._unseen
-            read = await self._database.read(_read, self._services, room_nid, room_id, self.position)
+            services = [each for each in self._services if await self._may_hear(each, room_id)]
+            read = await self._database.read(_read, services, room_nid, room_id, self.position)
             if unseen == self._unseen:  # else it may be older than what was just told
                 self._known.setdefault(room_nid, read)
                 if len(self._known) > MOST_ROOMS:
@@ -103,13 +107,12 @@ class Rooms:
 
 
 def _read(
-    txn: Txn, services: Iterable[AppService], room_nid: int, room_id: RoomID, upto: int
+    txn: Txn, services: Sequence[AppService], room_nid: int, room_id: RoomID, upto: int
 ) -> dict[AppService, Interest]:
-    concerned = [service for service in services if service.may_enter(room_id)]
-    if not concerned:
+    if not services:
         return {}
     stays, aliases = load_stays(txn, room_nid, upto), load_aliases(txn, room_nid)
-    found = {service: _build(service, room_id, aliases, stays) for service in concerned}
+    found = {service: _build(service, room_id, aliases, stays) for service in services}
     return {service: interest for service, interest in found.items() if interest.always or interest.spans}
 
 

@@ -41,6 +41,7 @@ parent          e       ea       -        e      -        epar     -      -     
 pupil           e       ea       -        e      epar     -        -      -       -
 owner           -       -        -        -      -        -        epar   eparcl  epa
 supervisor      -       -        -        -      -        -        -      -       eparm
+service         -       el       eprl     -      eprl     eprl     -      -       -
 """
 
 
