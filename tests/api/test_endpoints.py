@@ -44,6 +44,7 @@ PROPOSED = {
     *((method, f"{_MSC4140}/delayed_events/{{}}") for method in ("GET", "POST")),
     *(("POST", f"{_MSC4140}/delayed_events/{{}}/{action}") for action in ("cancel", "restart", "send")),
     ("GET", "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports"),
+    ("GET", "/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms"),
     ("GET", "/_matrix/client/unstable/org.matrix.msc1763/retention/configuration"),
 }
 """Endpoints of proposals, under the names that clients use by now."""

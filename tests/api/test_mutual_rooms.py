@@ -37,6 +37,12 @@ class Mutual(HouseCase):
                 break
             query = {"from": page["next_batch"]}
         self.assertEqual(found, rooms)
+        path = "/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms"
+        page = await self.bob.ok("GET", path, user_id=self.alice.user_id)
+        token = page.pop("next_batch_token")
+        self.assertEqual(page, {"joined": rooms[:2], "count": 5})
+        page = await self.bob.ok("GET", path, user_id=self.alice.user_id, batch_token=token)
+        self.assertEqual(page["joined"], rooms[2:4])
 
     async def test_nobody_shares_rooms_with_who_is_not_there_or_not_to_be_seen(self) -> None:
         await self.rooms(1)

@@ -31,7 +31,6 @@ FIXED = {
     "serverName": "north.example", "eventType": "m.room.name", "stateKey": "", "relType": "m.thread", "type": "org.x",
     "tag": "u.x", "keyName": "org.x", "kind": "room", "roomAlias": "#x:north.example", "protocol": "x",
     "fileName": "x", "version": "1", "sessionId": "x", "receiptType": "m.read", "txnId": "t1",
-    "idpId": "x",
 }  # fmt: skip
 
 NOTHING = {"roomId": "!" + "x" * 43, "eventId": "$" + "x" * 43, "userId": "@xxxxx:north.example", "mediaId": "x" * 32,
@@ -68,6 +67,7 @@ def build_fields(things: Things) -> dict[str, Any]:
         **{"rooms": {room: {"sessions": {}}}, "sessions": {}, **session, "actions": [], "enabled": True},
         **{"type": "m.login.password", "identifier": {"type": "m.id.user", "user": person}, "password": "wrong"},
         **{"kind": None, "app_id": "x", "pushkey": "x", "algorithm": "x", "auth_data": {}, "device_id": device},
+        **{"search_categories": {"room_events": {"search_term": "своих", "filter": {"rooms": [room]}}}},
         **{"delay_ms": 60_000, "content": {}, "action": "send"},
         **{"device_data": {}, "m.relates_to": {"rel_type": "m.thread", "event_id": event}},
     }
@@ -93,7 +93,7 @@ def build_request(route: Route, things: Things) -> tuple[str, str, object]:
     """Method, path and body of a request that names those things."""
     room, device = things["roomId"], things["deviceId"]
     known = {**FIXED, **things, "roomIdOrAlias": room, "ruleId": room, "device_id": device}
-    path = re.sub(r"\{(\w+)\}", lambda name: quote(known[name[1]], safe=""), route.path)
+    path = re.sub(r"\{(\w+)\}", lambda name: quote(known.get(name[1], "x"), safe=""), route.path)
     rooms = msgspec.json.encode({"room": {"rooms": [things["roomId"]]}}).decode()
     query = {"ts": "1", "dir": "b", "width": "9", "height": "9", "user_id": things["userId"], "username": "x",
              "room_id": things["roomId"], "timeout": "0", "timeout_ms": "0", "version": "1", "token": "x"}  # fmt: skip

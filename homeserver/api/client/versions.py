@@ -11,16 +11,17 @@ from msgspec.structs import asdict
 from config.settings import Settings, Support
 from homeserver.api.route import Call, Reply, Route
 
-VERSIONS = ("v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12")
-"""The releases of the specification whose additions are here; clients take each as news of its own.
+VERSIONS = tuple(f"v1.{number}" for number in range(1, 18))
+"""The releases of the specification whose additions for clients are here; clients take each as news of its own.
 
-v1.7 waits for uploads in two steps.
+v1.18 and v1.19 wait for policy servers: see docs/protocol.md.
 """
 
 UNSTABLE = {
     "org.matrix.simplified_msc3575": True,  # sliding sync
     "org.matrix.msc3814": True,  # dehydrated devices
     "org.matrix.msc4140": True,  # delayed events
+    "uk.half-shot.msc2666.query_mutual_rooms": True,  # rooms in common; clients ask for it under this name
 }
 """Proposals that are here under their own names."""
 
