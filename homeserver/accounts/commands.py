@@ -8,6 +8,7 @@ from typing import Any
 from federation.ids import ServerName, UserID, localpart_of
 from homeserver.accounts.accounts import Accounts, close_account
 from homeserver.accounts.erasure import Erasures
+from homeserver.accounts.exports import ExportsToDisk, take_out
 from homeserver.accounts.login import find_local_user
 from homeserver.accounts.passwords import check_strength
 from homeserver.accounts.propagation import Propagations
@@ -25,6 +26,7 @@ _EXAMPLES = """examples:
   parta user list --config /var/lib/parta/parta.yaml
   parta user reset-password alice                                 prints a new password, logs out every device
   parta user deactivate @alice:north.example --erase
+  parta user export @alice:north.example --to /var/lib/parta/alice.zip
   parta user erase @alice:north.example                           redacts all that they said, too
 """
 
@@ -39,6 +41,7 @@ class Clerk:
     accounts: Accounts
     propagations: Propagations
     erasures: Erasures
+    exports: ExportsToDisk
     mint: Mint
     now_ms: Callable[[], int]
 
@@ -59,6 +62,10 @@ def add_commands(parser: ArgumentParser) -> None:
     closing = _add(commands, "deactivate", deactivate_user, "close an account for good; its name is never given again")
     closing.add_argument("user", help="a user name or user ID")
     closing.add_argument("--erase", action="store_true", help="forget all that is the person's own, their files too")
+    export = _add(commands, "export", export_user, "take out all that there is of a person, to hand over to them")
+    export.add_argument("user", help="a user name or user ID")
+    export.add_argument("--to", required=True, metavar="PATH", help="an archive (*.zip) or a folder to be made")
+    export.add_argument("--shown-files", action="store_true", help="with the files of others that they were shown")
     erasing = _add(commands, "erase", erase_user, "erase a person for good: account, files, and all that they said")
     erasing.add_argument("user", help="a user name or user ID")
     erasing.add_argument(
@@ -147,6 +154,18 @@ async def deactivate_user(clerk: Clerk, arguments: Namespace, say: Say) -> None:
     if arguments.erase:
         await clerk.erasures.finish()
     say(f"deactivated {user_id}")
+
+
+async def export_user(clerk: Clerk, arguments: Namespace, say: Say) -> None:
+    """Take out all that there is of a person, for them.
+
+    Raises: CommandFailed: there is no such account, or it cannot be written there.
+    """
+    user_id = await _find(clerk, arguments.user, closed=True)
+    detail = {"whole": True, "shown": arguments.shown_files}
+    done_by = f"@_parta:{clerk.server_name}"
+    entry = AuditEntry(at_ms=clerk.now_ms(), done_by=done_by, deed="export", subject=user_id, detail=detail)
+    await take_out(clerk.database, clerk.exports, entry, arguments.to, say)
 
 
 async def erase_user(clerk: Clerk, arguments: Namespace, say: Say) -> None:

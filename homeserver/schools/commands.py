@@ -16,6 +16,7 @@ from homeserver.accounts.passwords import Passwords
 from homeserver.commands import Act, CommandFailed, Say
 from homeserver.schools.demo import PASSWORD, PEOPLE, make_demo
 from homeserver.schools.desk import Desk
+from homeserver.schools.export.exports import Exports
 from homeserver.schools.office import Applicant, Asker, Document, Office, load_class_named
 from homeserver.schools.organisations import Application
 from homeserver.schools.rights import Role
@@ -44,6 +45,7 @@ class Bureau:
     rosters: Rosters
     sheets: Sheets
     passwords: Passwords
+    exports: Exports
 
     @property
     def region(self) -> Asker:

@@ -105,6 +105,7 @@ class Command(StrEnum):
     ENROL = "enrol"  # add people, verify them, import a roster
     DISMISS = "dismiss"
     STRUCTURE = "structure"  # classes, moves, promotion
+    EXPORT = "export"  # what there is of a person, for them
     APPOINT = "appoint"  # administrators; found organisations
 
 
@@ -269,7 +270,7 @@ CALLERS: Final[frozenset[Role]] = frozenset({Role.ADMINISTRATOR, Role.TEACHER, R
 """Who is given access to the servers that carry calls; pupils call nobody by themselves. School: rows 49, 57"""
 
 COMMANDS: Mapping[Role, frozenset[Command]] = {
-    Role.ADMINISTRATOR: frozenset({Command.SEE, Command.ENROL, Command.DISMISS, Command.STRUCTURE}),
+    Role.ADMINISTRATOR: frozenset({Command.SEE, Command.ENROL, Command.DISMISS, Command.STRUCTURE, Command.EXPORT}),
 }
 """What the office does for the roles of its organisation. To appoint and to found is the region's (row 6)."""
 

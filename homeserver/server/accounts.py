@@ -44,8 +44,10 @@ from homeserver.devices.devices import Devices
 from homeserver.devices.keys import Keys
 from homeserver.devices.lastseen import LastSeen
 from homeserver.devices.todevice import ToDevice
+from homeserver.schools.export.exports import Console
 from homeserver.server.core import Core
 from homeserver.server.erasure import build_erasures, build_sweeper
+from homeserver.server.export import build_exporter
 from homeserver.server.rooms import RoomParts
 
 
@@ -83,6 +85,7 @@ def build_clerk(core: Core, rooms: RoomParts, people: AccountParts) -> Clerk:
         accounts=people.accounts,
         propagations=rooms.propagations,
         erasures=build_erasures(core, rooms, build_sweeper(core)),
+        exports=Console(exporter=build_exporter(core)),
         mint=core.mint,
         now_ms=core.world.now_ms,
     )

@@ -1,7 +1,7 @@
 """The composition of the schools' offices."""
 
 from homeserver.api.route import Route
-from homeserver.api.school import organisations
+from homeserver.api.school import export, organisations
 from homeserver.api.school import people as school_people
 from homeserver.schools.commands import Bureau
 from homeserver.schools.office import Office
@@ -9,6 +9,7 @@ from homeserver.schools.roster.imports import Rosters
 from homeserver.schools.sheets import Sheets
 from homeserver.server.accounts import AccountParts
 from homeserver.server.core import Core
+from homeserver.server.export import build_exports
 from homeserver.server.rooms import RoomParts
 
 
@@ -21,6 +22,7 @@ def build_bureau(core: Core, rooms: RoomParts, people: AccountParts) -> Bureau:
         rosters=Rosters(facts, desk),
         sheets=Sheets(database, facts, desk, people.passwords),
         passwords=people.passwords,
+        exports=build_exports(core),
     )
 
 
@@ -29,4 +31,5 @@ def school_routes(bureau: Bureau) -> tuple[Route, ...]:
     return (
         *organisations.routes(bureau.office),
         *school_people.routes(bureau.office, bureau.rosters, bureau.sheets),
+        *export.routes(bureau.exports),
     )
