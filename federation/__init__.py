@@ -4,7 +4,8 @@ Everything here is a value or a pure function of values: no socket, clock, datab
 `federation.transport`. Time and randomness are arguments, so each rule can be tested by a table and run in any thread.
 
 Imports run one way: `errors` <- `ids`, `canonical`, `unpadded`, `ed25519`, `versions` <- `pdu` <- `redaction` <-
-`hashes` <- `signatures`, `event` <- `keys`, `requests`, `auth`, `resolution`. Callers take events from
+`hashes` <- `signatures`, `event` <- `keys`, `requests`, `auth`, `resolution` <- `regions`; `discovery` needs none of
+these. Callers take events from
 `federation.event`, keys from `federation.ed25519`.
 
 Three kinds of trouble, never mixed: `Refused` (a rule says no), `RemoteFault` (a peer sent what it must not), and any

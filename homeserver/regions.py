@@ -113,11 +113,15 @@ class Regions:
         """Remember the list that was accepted before, look into the file for a newer one, and go on looking."""
         if self.mode != "list":
             return
+        places = self._ground.settings.list
+        if places.file is None and places.url is None:
+            _log.info("no list of regions is configured: there is no federation")
+            return
         await self._remember()
         await self._try_file()
         self._warn()
         if not self._loop.running:
-            self._loop.start(EVERY_S, now=self._ground.settings.list.url is not None).addErrback(_log_end)
+            self._loop.start(EVERY_S, now=places.url is not None).addErrback(_log_end)
 
     def stop(self) -> None:
         """Look for no newer list any more."""
@@ -128,10 +132,11 @@ class Regions:
 
     async def refresh(self) -> None:
         """Look for a newer list in its file and at its URL; what cannot be accepted is told to the log."""
-        if self.mode != "list":
+        places = self._ground.settings.list
+        url = places.url
+        if self.mode != "list" or (places.file is None and url is None):
             return
         await self._try_file()
-        url = self._ground.settings.list.url
         if url is not None:
             try:
                 request = Outgoing(method="GET", url=url, headers={}, most_bytes=MOST_BYTES)

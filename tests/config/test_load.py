@@ -135,6 +135,8 @@ def test_the_environment_alone_is_enough() -> None:
         ("limits: [1]", "limits: Expected `object`, got `array`"),
         ("5: 6", "Expected `str`"),
         ("federation: {list: {authority_keys: {a: 1}}}", "federation.list.authority_keys[...]: Expected `str`"),
+        ("federation: {delegate: 'https://a.example'}", "federation.delegate: Expected `str` matching regex"),
+        ("federation: {notaries: a.example}", "federation.notaries: Expected `array`"),
         ("registration: {mode: open}", "registration.mode: open registration needs policy: open"),
         ("registration: {guests: true}", "registration.guests: guests need policy: open"),
         ("registration: {shared_secret: ''}", "registration.shared_secret: Expected `str` of length >= 1"),

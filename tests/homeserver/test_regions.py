@@ -114,6 +114,18 @@ class RegionsOfServer(TestCase):
             assert not regions.is_in_force
             assert regions.measure()["region_list_valid"] == 0.0
 
+    async def test_where_no_list_is_configured_nobody_is_talked_with_and_nothing_is_wrong(self) -> None:
+        settings = Federation(mode="list")
+        ground = Ground(
+            server=US, settings=settings, database=self.db, outward=self.web, now_ms=self.now_ms, reactor=self.clock
+        )
+        regions = Regions(ground)
+        with self.assertNoLogs("homeserver.regions", logging.WARNING):
+            await regions.begin()
+            await regions.refresh()
+        assert not regions.may_talk(NORTH)
+        assert self.clock.getDelayedCalls() == []
+
     async def test_a_list_that_is_not_the_authoritys_changes_nothing(self) -> None:
         self.publish(1, NORTH)
         regions = await self.begin()
