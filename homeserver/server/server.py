@@ -31,6 +31,7 @@ from homeserver.server.core import World, build_core
 from homeserver.server.erasure import build_purges, build_sweeper
 from homeserver.server.media import media_routes
 from homeserver.server.outbox import build_deliveries, service_routes
+from homeserver.server.receiving import build_receiving, receiving_routes
 from homeserver.server.region import build_region, build_signed_requests, delegation_routes, region_routes
 from homeserver.server.rooms import build_rooms, room_routes
 from homeserver.server.rounds import build_retention
@@ -54,6 +55,7 @@ class Server:
         self.core = core = build_core(world)
         self.region = build_region(core)
         self.rooms = build_rooms(core)
+        self.receiving = build_receiving(core, self.rooms, self.region)
         self.people = build_accounts(core, self.rooms)
         self.told = build_sync(core, self.rooms.doors.rooms)
         self.deliveries = build_deliveries(core, self.rooms.doors, self.told)
@@ -111,7 +113,11 @@ class Server:
             "school": school_routes(self.bureau),
             "admin": admin_routes(core, self.people, self.admin),
             "metrics": metrics_page.routes(self.metrics),
-            "federation": (*delegation, *region_routes(core, self.region)),
+            "federation": (
+                *delegation,
+                *region_routes(core, self.region),
+                *receiving_routes(core, self.region, self.receiving),
+            ),
         }
 
     def _tell(self, position: int, changes: Sequence[Change]) -> None:

@@ -31,6 +31,7 @@ from homeserver.rooms.seal import Draft, Seal
 from homeserver.storage.database import Change, Database
 from homeserver.storage.events import RoomEvent
 from tests.kit.databases import make_database, reactor_in_use
+from tests.kit.houses import Judge
 from tests.kit.peer import Keys, Peer
 from tests.kit.rooms import BOB, CAROL, START_MS, RoomFactory, signing_key
 
@@ -59,6 +60,7 @@ class ReceivingCase(TestCase):
             self.addCleanup(place.remove)
             self.db = place.open()
             self.addCleanup(lambda: self.db.close())
+        self.policy = Judge()
         self.told: list[Change] = []
         self.db.on_commit = lambda position, changes: self.told.extend(changes)
         self.begin(self.version)
@@ -80,7 +82,13 @@ class ReceivingCase(TestCase):
             next_id=self.db.next_id,
         )
         self.rooms = Rooms(self.db, self.seal)
-        self.world = World(rooms=self.rooms, database=self.db, outside=Outside(self.peer, Keys(), run), turns=Turns())
+        self.world = World(
+            rooms=self.rooms,
+            database=self.db,
+            outside=Outside(self.peer, Keys(), run),
+            turns=Turns(),
+            policy=self.policy,
+        )
         self.receiver = Receiver(self.world)
         self.adoption = Adoption(self.world)
 

@@ -13,6 +13,7 @@ from twisted.internet.defer import DeferredLock
 from federation.errors import BadEvent, Refused
 from federation.event import Event
 from federation.ids import EventID, RoomID
+from homeserver.policy import Policy
 from homeserver.rooms.receive.chains import order_by
 from homeserver.rooms.receive.facts import Facts, find_at_hand, read_facts
 from homeserver.rooms.receive.merging import Needed, read_groups, read_sum
@@ -72,6 +73,7 @@ class World:
     database: Database
     outside: Outside
     turns: Turns
+    policy: Policy
 
 
 class Intake:

@@ -22,6 +22,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 ASK_S: Final = 30.0
+SIGN_S: Final = 10.0
 MOST_IDS: Final = 200_000
 """How many events a state and its auth chain may have."""
 MOST_STATE_BYTES: Final = 256 << 20
@@ -157,6 +158,15 @@ class Outside:
 
         found = await side_by_side([turns.run(find, event_id) for event_id in event_ids])
         return await self.inspect(room[1], room[0], [pdu for pdus in found for pdu in pdus])
+
+    async def ask_to_sign(self, server: ServerName, event: Event) -> dict[str, Any]:
+        """What a policy server says of an event.
+
+        Raises: RemoteFault; Refused.
+        Spec: server-server-api#post_matrixpolicyv1sign
+        """
+        body = event.pdu()
+        return await self._peers.ask(server, "POST", "/_matrix/policy/v1/sign", body=body, timeout_s=SIGN_S)
 
     async def _find(self, server: ServerName, event_id: EventID) -> list[Any]:
         path = f"/_matrix/federation/v1/event/{quote(event_id, safe='')}"

@@ -12,6 +12,7 @@ from federation.ids import RoomID, ServerName
 from homeserver.rooms.acl import check_acl
 from homeserver.rooms.receive.gaps import Gaps
 from homeserver.rooms.receive.intake import Intake, Outcomes, World
+from homeserver.rooms.receive.objections import Objections
 from homeserver.rooms.receive.outside import side_by_side
 from homeserver.rooms.receive.placing import Received
 from homeserver.rooms.room import Room
@@ -26,6 +27,7 @@ class Receiver:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._objections = Objections(world.policy, world.outside)
 
     async def receive(self, origin: ServerName, event: Event) -> None:
         """Take in one event that `origin` sent; an event that is known already is taken.
@@ -84,6 +86,8 @@ class Receiver:
             received = await Gaps(self._world, intake, self._sources(origin, room)).fill(list(new.values()))
         else:
             received = [Received(event=event) for event in new.values()]
+        for each in received:
+            each.objection = await self._objections.find(room, each.event)
         await intake.place(received)
         return intake.outcomes
 

@@ -1,0 +1,62 @@
+"""What other servers ask about the history of a room they are in.
+
+Spec: server-server-api#backfilling-and-retrieving-missing-events
+"""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from federation.ids import ServerName
+from homeserver.api.errors import BadParam
+from homeserver.api.route import Call, Reply, Route
+from homeserver.rooms.giving import Giving
+
+V1 = "/_matrix/federation/v1"
+
+
+class MissingBody(Struct, frozen=True):
+    """Between which events something is missing."""
+
+    earliest_events: list[str]
+    latest_events: list[str]
+    limit: Annotated[int, Meta(ge=0)] = 10
+    min_depth: Annotated[int, Meta(ge=0)] = 0
+
+
+def routes(giving: Giving, server: ServerName, now_ms: Callable[[], int]) -> tuple[Route, ...]:
+    """The endpoints of history."""
+
+    async def backfill(call: Call) -> Reply:
+        starts, limit = call.query.list("v"), call.query.int("limit")
+        if not starts or limit is None:
+            raise BadParam("v and limit are needed")
+        events = await giving.backfill(call.origin, call.params["roomId"], starts, limit)
+        return {"origin": server, "origin_server_ts": now_ms(), "pdus": events}
+
+    async def find_missing(call: Call) -> Reply:
+        body: MissingBody = call.body
+        ends = (body.earliest_events, body.latest_events)
+        events = await giving.missing(call.origin, call.params["roomId"], ends, body.limit, body.min_depth)
+        return {"events": events}
+
+    return (
+        Route(
+            method="GET",
+            path=V1 + "/backfill/{roomId}",
+            handle=backfill,
+            auth="region",
+            rate="region",
+            spec="server-server-api#get_matrixfederationv1backfillroomid",
+        ),
+        Route(
+            method="POST",
+            path=V1 + "/get_missing_events/{roomId}",
+            handle=find_missing,
+            auth="region",
+            rate="region",
+            spec="server-server-api#post_matrixfederationv1get_missing_eventsroomid",
+            body=MissingBody,
+        ),
+    )

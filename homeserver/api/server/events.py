@@ -1,0 +1,65 @@
+"""What other servers ask about events and states of a room they are in.
+
+Spec: server-server-api#retrieving-events
+"""
+
+from collections.abc import Callable
+
+from federation.ids import ServerName
+from homeserver.api.route import Call, Reply, Route
+from homeserver.rooms.giving import Giving, dump
+
+V1 = "/_matrix/federation/v1"
+
+
+def routes(giving: Giving, server: ServerName, now_ms: Callable[[], int]) -> tuple[Route, ...]:
+    """The endpoints of events and states."""
+    api = _EventsAPI(giving, server, now_ms)
+    endpoints = (
+        ("/event/{eventId}", api.see_event, "get_matrixfederationv1eventeventid"),
+        ("/state/{roomId}", api.see_state, "get_matrixfederationv1stateroomid"),
+        ("/state_ids/{roomId}", api.see_state_ids, "get_matrixfederationv1state_idsroomid"),
+        ("/event_auth/{roomId}/{eventId}", api.see_auth, "get_matrixfederationv1event_authroomideventid"),
+        ("/timestamp_to_event/{roomId}", api.find_dated, "get_matrixfederationv1timestamp_to_eventroomid"),
+    )
+    return tuple(
+        Route(
+            method="GET",
+            path=V1 + path,
+            handle=handle,
+            auth="region",
+            rate="region",
+            spec=f"server-server-api#{anchor}",
+        )
+        for path, handle, anchor in endpoints
+    )
+
+
+class _EventsAPI:
+    def __init__(self, giving: Giving, server: ServerName, now_ms: Callable[[], int]) -> None:
+        self._giving = giving
+        self._server = server
+        self._now_ms = now_ms
+
+    async def see_event(self, call: Call) -> Reply:
+        event = await self._giving.event(call.origin, call.params["eventId"])
+        return {"origin": self._server, "origin_server_ts": self._now_ms(), "pdus": [event]}
+
+    async def see_state(self, call: Call) -> Reply:
+        given = await self._giving.state(call.origin, call.params["roomId"], call.query.need("event_id"))
+        return {"pdus": dump(given.state), "auth_chain": dump(given.chain)}
+
+    async def see_state_ids(self, call: Call) -> Reply:
+        given = await self._giving.state(call.origin, call.params["roomId"], call.query.need("event_id"))
+        return {"pdu_ids": list(given.state), "auth_chain_ids": list(given.chain)}
+
+    async def see_auth(self, call: Call) -> Reply:
+        chain = await self._giving.event_auth(call.origin, call.params["roomId"], call.params["eventId"])
+        return {"auth_chain": chain}
+
+    async def find_dated(self, call: Call) -> Reply:
+        call.query.need("ts")
+        backwards = call.query.choice("dir", ("f", "b")) == "b"
+        at_ms = call.query.int("ts", 0)
+        found = await self._giving.closest(call.origin, call.params["roomId"], at_ms, backwards=backwards)
+        return {"event_id": found.event_id, "origin_server_ts": found.event.origin_server_ts}

@@ -1,0 +1,42 @@
+"""What other servers send.
+
+Spec: server-server-api#transactions
+"""
+
+from typing import Any, Final
+
+from msgspec import Struct
+
+from homeserver.api.route import Call, Reply, Route
+from homeserver.rooms.receive.transactions import MOST_EDUS, MOST_PDUS, Transactions
+
+BODY_LIMIT: Final = (MOST_PDUS + MOST_EDUS) * 65536 * 2
+"""As much as so many events and others of the largest size may be, with what is unsigned in them."""
+
+
+class TransactionBody(Struct, frozen=True):
+    """A transaction; what its parts must be is looked at one by one."""
+
+    pdus: list[Any]
+    edus: list[Any] = []
+
+
+def routes(transactions: Transactions) -> tuple[Route, ...]:
+    """The endpoint of transactions."""
+
+    async def send(call: Call) -> Reply:
+        body: TransactionBody = call.body
+        return {"pdus": await transactions.receive(call.origin, call.params["txnId"], body.pdus, body.edus)}
+
+    return (
+        Route(
+            method="PUT",
+            path="/_matrix/federation/v1/send/{txnId}",
+            handle=send,
+            auth="region",
+            rate="transaction",
+            spec="server-server-api#put_matrixfederationv1sendtxnid",
+            body=TransactionBody,
+            body_limit=BODY_LIMIT,
+        ),
+    )

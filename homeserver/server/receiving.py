@@ -1,0 +1,71 @@
+"""The composition of what comes from other servers into rooms, and of what they are given of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar, TypeVarTuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+
+from homeserver.api.route import Route
+from homeserver.api.server import backfill, events, transactions
+from homeserver.rooms.giving import Giving
+from homeserver.rooms.receive.adopt import Adoption
+from homeserver.rooms.receive.intake import Turns, World
+from homeserver.rooms.receive.outside import Outside
+from homeserver.rooms.receive.receiver import Receiver
+from homeserver.rooms.receive.transactions import Transactions
+from homeserver.server.core import Core
+from homeserver.server.region import RegionParts
+from homeserver.server.rooms import RoomParts
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivingParts:
+    """What takes in events of other servers, and gives them ours. Who takes an EDU puts itself into `transactions`."""
+
+    world: World
+    receiver: Receiver
+    adoption: Adoption
+    transactions: Transactions
+    giving: Giving
+
+
+def build_receiving(core: Core, rooms: RoomParts, region: RegionParts) -> ReceivingParts:
+    """Make what takes in and gives events."""
+    reactor = core.world.reactor
+
+    def run(work: Callable[[*Ts], T], /, *args: *Ts) -> Deferred[T]:
+        ran: Deferred[T] = deferToThreadPool(reactor, reactor.getThreadPool(), work, *args)
+        return ran
+
+    world = World(
+        rooms=rooms.doors.rooms,
+        database=core.database,
+        outside=Outside(region.peers, region.keyring, run),
+        turns=Turns(),
+        policy=core.policy,
+    )
+    receiver = Receiver(world)
+    return ReceivingParts(
+        world=world,
+        receiver=receiver,
+        adoption=Adoption(world),
+        transactions=Transactions(receiver),
+        giving=Giving(rooms.doors.rooms, core.database),
+    )
+
+
+def receiving_routes(core: Core, region: RegionParts, parts: ReceivingParts) -> tuple[Route, ...]:
+    """The endpoints for other servers that concern events; none where there is no federation."""
+    if region.regions.mode == "none":
+        return ()
+    server, now_ms = core.world.server_name, core.world.now_ms
+    return (
+        *transactions.routes(parts.transactions),
+        *events.routes(parts.giving, server, now_ms),
+        *backfill.routes(parts.giving, server, now_ms),
+    )
