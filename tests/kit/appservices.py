@@ -87,7 +87,7 @@ class Bridge(Resource):
         self.status = 200
         self.answers: dict[str, Any] = {}
         self.on_ask: Callable[[str], Deferred[None] | None] = lambda path: None
-        self.is_slow = False
+        self.is_slow = self.is_old = False
         self.held: list[Request] = []
         self.port: Any = None
 
@@ -115,7 +115,9 @@ class Bridge(Resource):
         token = request.getHeader("authorization")
         if token != f"Bearer {self.token}":
             return self._answer(request, 403, {"errcode": "M_FORBIDDEN"})
-        if path.startswith("/_matrix/app/v1/transactions/"):
+        if self.is_old and path.startswith("/_matrix/app/v1/"):
+            return self._answer(request, 404, {"errcode": "M_UNRECOGNIZED"})
+        if path.startswith(("/_matrix/app/v1/transactions/", "/transactions/")):
             self.told.append((path.rpartition("/")[2], msgspec.json.decode(request.content.read())))
             if self.is_slow:
                 self.held.append(request)

@@ -55,10 +55,12 @@ class Identities:
     async def prepare(self) -> None:
         """Make the accounts of the services themselves, if they are not there."""
         for service in self.services.all:
-            account = NewAccount(
-                user_id=service.sender, created_ms=self._now_ms(), kind="appservice", service_id=service.id
-            )
-            await self._database.write(append_account, account)
+            await self._make(service)
+
+    async def _make(self, service: AppService) -> None:
+        now_ms = self._now_ms()
+        account = NewAccount(user_id=service.sender, created_ms=now_ms, kind="appservice", service_id=service.id)
+        await self._database.write(append_account, account)
 
     async def find(self, service: AppService, wish: Wish) -> Session:
         """The session of a request.
@@ -93,6 +95,9 @@ class Identities:
             raise Refused("appservice", "The application service cannot act for this user")
         account = self._accounts.get(user_id) if self._heeded == self._database.position else None
         if account is None:
+            account = await self._load(user_id)
+        if account is None and user_id == service.sender:  # it asks before the start has come to making it
+            await self._make(service)
             account = await self._load(user_id)
         is_fit = account is not None and not account.deactivated and account.kind != "server"
         if account is None or not is_fit or (self._only_own and account.kind != "appservice"):

@@ -54,10 +54,11 @@ class NoAnswer(RemoteFault):
 
 
 class Questions:
-    """Asks application services, and tells them."""
+    """Asks application services, and tells them. `patience_s` is how long an answer to a question may take."""
 
     def __init__(self, services: AppServices, database: Database | None = None, outward: Asks | None = None) -> None:
         self.services = services
+        self.patience_s = ASK_WITHIN_S
         self._database = database
         self._outward = outward
 
@@ -157,14 +158,14 @@ class Questions:
         *,
         body: bytes | None = None,
         query: Sequence[tuple[str, str]] = (),
-        within_s: float = ASK_WITHIN_S,
+        within_s: float | None = None,
     ) -> Incoming:
         """Ask at the present path, and where there is none at the old one.
 
         Raises: RemoteFault.
         """
         old = _OLD_PATHS.get(path.partition("/")[0])
-        request = _Asked(service, method, body, within_s)
+        request = _Asked(service, method, body, within_s or self.patience_s)
         answer = await self._at(request, f"/_matrix/app/v1/{path}", query)
         if answer.status in _UNKNOWN_PATH and old is not None and not _is_said_by_itself(method, answer):
             answer = await self._at(request, f"{old}/{path}", [*query, ("access_token", service.hs_token)])

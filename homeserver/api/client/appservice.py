@@ -9,7 +9,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from federation.errors import RemoteFault
-from homeserver.accounts.appservices.questions import ASK_WITHIN_S, Declined, Questions
+from homeserver.accounts.appservices.questions import Declined, Questions
 from homeserver.accounts.appservices.registry import AppService, AppServices
 from homeserver.api.errors import BadParam, MatrixError, MissingToken, UnknownToken
 from homeserver.api.route import Call, Reply, Route
@@ -111,7 +111,8 @@ class _ServiceAPI:
         try:
             await self._questions.ping(service, call.body.transaction_id)
         except RemoteFault as fault:
-            raise _describe(fault, self._now_ms() - began_ms) from None
+            is_silent = self._now_ms() - began_ms >= self._questions.patience_s * 1000
+            raise _describe(fault, is_silent=is_silent) from None
         self._hurry(service)
         return {"duration_ms": self._now_ms() - began_ms}
 
@@ -130,12 +131,12 @@ class _ServiceAPI:
         return service
 
 
-def _describe(fault: RemoteFault, waited_ms: int) -> MatrixError:
+def _describe(fault: RemoteFault, *, is_silent: bool) -> MatrixError:
     """Spec: client-server-api#post_matrixclientv1appserviceappserviceidping."""
     if isinstance(fault, Declined):
         said = fault.body[:MOST_SHOWN].decode("utf-8", "replace")
         extra = {"status": fault.status, "body": said}
         return MatrixError(502, "M_BAD_STATUS", f"Ping returned status {fault.status}", extra)
-    if waited_ms >= ASK_WITHIN_S * 1000:
+    if is_silent:
         return MatrixError(504, "M_CONNECTION_TIMEOUT", "Connection to application service timed out")
     return MatrixError(502, "M_CONNECTION_FAILED", f"The application service cannot be reached: {fault}")
