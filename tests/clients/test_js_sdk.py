@@ -32,3 +32,7 @@ def test_it_slides_over_its_rooms(server: Process) -> None:
     told = _tell("slide.mjs", server)
     assert told["rooms"] == 2
     assert told["heard"] >= 1
+
+
+def test_what_it_schedules_comes_later_or_never(server: Process) -> None:
+    assert _tell("later.mjs", server) == {"said": ["in a moment", "good night"]}

@@ -2,28 +2,11 @@
 // Prints one JSON line; fails loudly.
 import assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
-import { ClientEvent, EventType, MatrixEventEvent, Method, Preset, createClient } from "matrix-js-sdk";
+import { ClientEvent, EventType, MatrixEventEvent, Method, Preset } from "matrix-js-sdk";
 import { CryptoEvent, VerificationRequestEvent, VerifierEvent, VerificationPhase } from "matrix-js-sdk/lib/crypto-api/index.js";
-import { logger } from "matrix-js-sdk/lib/logger.js";
+import { LIMIT_MS, device as signIn, happens, password, register, start, tell } from "./people.mjs";
 
-logger.setLevel(process.env.LOG ?? "silent");
-const [baseUrl] = process.argv.slice(2);
-const password = "a password that is long enough";
-const LIMIT_MS = 30_000;
 const told = {};
-
-function happens(emitter, event, test = () => true) {
-    return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`${event} did not come`)), LIMIT_MS);
-        const heard = (...words) => {
-            if (!test(...words)) return;
-            clearTimeout(timer);
-            emitter.off(event, heard);
-            resolve(words);
-        };
-        emitter.on(event, heard);
-    });
-}
 
 // For what the client tells nobody of: looks again and again until it is so.
 async function until(what, test) {
@@ -34,29 +17,17 @@ async function until(what, test) {
 const recoveryKeys = {};
 
 async function device(name) {
-    const session = await createClient({ baseUrl }).loginRequest({
-        type: "m.login.password",
-        identifier: { type: "m.id.user", user: name },
-        password,
-    });
-    const client = createClient({
-        baseUrl,
-        userId: session.user_id,
-        deviceId: session.device_id,
-        accessToken: session.access_token,
+    const client = await signIn(name, {
         cryptoCallbacks: {
             getSecretStorageKey: async ({ keys }) => [Object.keys(keys)[0], recoveryKeys[name].privateKey],
         },
     });
     await client.initRustCrypto({ useIndexedDB: false });
-    const ready = happens(client, ClientEvent.Sync, (state) => state === "PREPARED");
-    await client.startClient({ initialSyncLimit: 5, lazyLoadMembers: true });
-    await ready;
-    return client;
+    return start(client, { initialSyncLimit: 5, lazyLoadMembers: true });
 }
 
 async function person(name) {
-    await createClient({ baseUrl }).registerRequest({ username: name, password, auth: { type: "m.login.dummy" } });
+    await register(name);
     return device(name);
 }
 
@@ -184,5 +155,4 @@ await crypto.bootstrapCrossSigning({ setupNewCrossSigning: true, authUploadDevic
 told.proofs = proofs;
 
 for (const client of [alice, bob, tablet, phone, watch]) client.stopClient();
-process.stdout.write(JSON.stringify(told) + "\n");
-process.exit(0);
+tell(told);

@@ -1,57 +1,20 @@
 // Two people on matrix-js-sdk, one of whom slides: rooms by a list, news, invitations, typing, receipts. Prints one JSON line.
 import assert from "node:assert/strict";
-import { ClientEvent, Preset, RoomEvent, RoomMemberEvent, createClient } from "matrix-js-sdk";
-import { logger } from "matrix-js-sdk/lib/logger.js";
+import { ClientEvent, Preset, RoomEvent, RoomMemberEvent } from "matrix-js-sdk";
 import { SlidingSync } from "matrix-js-sdk/lib/sliding-sync.js";
-
-logger.setLevel("error");
-const [baseUrl] = process.argv.slice(2);
-const password = "a password that is long enough";
-const LIMIT_MS = 30_000;
-
-function happens(emitter, event, test) {
-    return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`${event} did not come`)), LIMIT_MS);
-        const heard = (...words) => {
-            if (!test(...words)) return;
-            clearTimeout(timer);
-            emitter.off(event, heard);
-            resolve(words);
-        };
-        emitter.on(event, heard);
-    });
-}
-
-async function person(name, start) {
-    const visitor = createClient({ baseUrl });
-    await visitor.registerRequest({ username: name, password, auth: { type: "m.login.dummy" } });
-    const session = await visitor.loginRequest({
-        type: "m.login.password",
-        identifier: { type: "m.id.user", user: name },
-        password,
-    });
-    const client = createClient({
-        baseUrl,
-        userId: session.user_id,
-        deviceId: session.device_id,
-        accessToken: session.access_token,
-    });
-    await start?.(client);
-    return client;
-}
+import { baseUrl, device, happens, register, start, tell } from "./people.mjs";
 
 async function slide(client) {
     const everything = { ranges: [[0, 49]], timeline_limit: 5, required_state: [["*", "*"]], filters: {} };
     const sliding = new SlidingSync(baseUrl, new Map([["all", everything]]), everything, client, 3000);
-    const ready = happens(client, ClientEvent.Sync, (state) => state === "PREPARED");
-    await client.startClient({ slidingSync: sliding });
-    await ready;
     client.sliding = sliding;
+    return start(client, { slidingSync: sliding });
 }
 
-const alice = await person("slide_alice");
+for (const name of ["slide_alice", "slide_bob"]) await register(name);
+const alice = await device("slide_alice");
 const { room_id: first } = await alice.createRoom({ preset: Preset.PublicChat, name: "7Б" });
-const bob = await person("slide_bob", slide);
+const bob = await slide(await device("slide_bob"));
 
 const seen = happens(bob, ClientEvent.Room, (room) => room.roomId === first);
 await bob.joinRoom(first);
@@ -84,5 +47,4 @@ const said = await bob.sendTextMessage(first, "hi");
 assert.ok(said.event_id);
 const rooms = bob.sliding.getListData("all").joinedCount;
 bob.stopClient();
-console.log(JSON.stringify({ rooms, heard: room.timeline.filter((event) => event.getType() === "m.room.message").length }));
-process.exit(0);
+tell({ rooms, heard: room.timeline.filter((event) => event.getType() === "m.room.message").length });

@@ -1,45 +1,7 @@
 // Two people on matrix-js-sdk: log in, sync, send, react, redact, paginate, leave. Prints one JSON line; fails loudly.
 import assert from "node:assert/strict";
-import { ClientEvent, EventType, Preset, RelationType, RoomEvent, RoomMemberEvent, createClient } from "matrix-js-sdk";
-import { logger } from "matrix-js-sdk/lib/logger.js";
-
-logger.setLevel("error");
-const [baseUrl] = process.argv.slice(2);
-const password = "a password that is long enough";
-const LIMIT_MS = 30_000;
-
-function happens(emitter, event, test) {
-    return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`${event} did not come`)), LIMIT_MS);
-        const heard = (...words) => {
-            if (!test(...words)) return;
-            clearTimeout(timer);
-            emitter.off(event, heard);
-            resolve(words);
-        };
-        emitter.on(event, heard);
-    });
-}
-
-async function person(name) {
-    const visitor = createClient({ baseUrl });
-    await visitor.registerRequest({ username: name, password, auth: { type: "m.login.dummy" } });
-    const session = await visitor.loginRequest({
-        type: "m.login.password",
-        identifier: { type: "m.id.user", user: name },
-        password,
-    });
-    const client = createClient({
-        baseUrl,
-        userId: session.user_id,
-        deviceId: session.device_id,
-        accessToken: session.access_token,
-    });
-    const ready = happens(client, ClientEvent.Sync, (state) => state === "PREPARED");
-    await client.startClient({ initialSyncLimit: 5, lazyLoadMembers: true, threadSupport: true });
-    await ready;
-    return client;
-}
+import { ClientEvent, EventType, Preset, RelationType, RoomEvent, RoomMemberEvent } from "matrix-js-sdk";
+import { device, happens, person, start, tell } from "./people.mjs";
 
 const alice = await person("js_alice");
 const bob = await person("js_bob");
@@ -73,16 +35,7 @@ await alice.redactEvent(roomId, sent.at(-2), undefined, { reason: "a slip" });
 await redacted;
 assert.ok(room.findEventById(sent.at(-2)).isRedacted());
 
-const visitor = createClient({ baseUrl });
-const again = await visitor.loginRequest({
-    type: "m.login.password", identifier: { type: "m.id.user", user: "js_bob" }, password,
-});
-const phone = createClient({
-    baseUrl, userId: again.user_id, deviceId: again.device_id, accessToken: again.access_token,
-});
-const phoneReady = happens(phone, ClientEvent.Sync, (state) => state === "PREPARED");
-await phone.startClient({ initialSyncLimit: 5 });
-await phoneReady;
+const phone = await start(await device("js_bob"), { initialSyncLimit: 5 });
 const there = phone.getRoom(roomId);
 const bodies = () => there.getLiveTimeline().getEvents().filter((event) => event.getType() === EventType.RoomMessage);
 assert.ok(bodies().length < 30);
@@ -97,5 +50,4 @@ await typed;
 await bob.leave(roomId);
 await assert.rejects(bob.sendTextMessage(roomId, "still here?"), (error) => error.errcode === "M_FORBIDDEN");
 for (const client of [alice, bob, phone]) client.stopClient();
-process.stdout.write(JSON.stringify({ sent: sent.length, paged: bodies().length }) + "\n");
-process.exit(0);
+tell({ sent: sent.length, paged: bodies().length });
