@@ -8,14 +8,20 @@ await school.office.dismiss(school.boss, school.org_id, anna)
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
+from pathlib import Path
 
 from federation.ed25519 import SigningKey
 from federation.ids import RoomID, ServerName, UserID
+from homeserver.media.files import Files
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Seal
 from homeserver.schools.books import World
 from homeserver.schools.desk import Desk
+from homeserver.schools.export.exports import Exports
+from homeserver.schools.export.exports import World as ExportsWorld
+from homeserver.schools.export.person import Exporter
+from homeserver.schools.export.person import World as ExporterWorld
 from homeserver.schools.facts import Facts
 from homeserver.schools.gate import Gate
 from homeserver.schools.office import Applicant, Asker, Document, Office
@@ -24,6 +30,7 @@ from homeserver.schools.rights import Kind
 from homeserver.schools.rooms import RoomKey, room_keys
 from homeserver.schools.school import School
 from homeserver.storage.database import Database
+from tests.kit.databases import reactor_in_use
 
 SERVER = ServerName("north.example")
 REGION = Asker(user_id=UserID(f"@operator:{SERVER}"), region=True)
@@ -148,3 +155,20 @@ async def found_school(region: Region, name: str = "Школа № 1", *, lowest
     for title in ("5А", "9Б"):
         await region.office.open_class(story.boss, story.org_id, title)
     return story
+
+
+def build_exports(db: Database, region: Region, folder: Path) -> Exports:
+    """The exports of a region's office, with files in that folder."""
+    exporter = Exporter(
+        ExporterWorld(database=db, files=Files(folder / "media", largest=1 << 20), reactor=reactor_in_use())
+    )
+    return Exports(
+        ExportsWorld(
+            database=db,
+            facts=region.facts,
+            exporter=exporter,
+            folder=folder / "exports",
+            new_id=region.desk.world.new_id,
+            now_ms=region.clock,
+        )
+    )

@@ -21,7 +21,7 @@ from homeserver.storage.accounts import find_account
 from homeserver.storage.database import Database
 from homeserver.storage.devices import append_device, load_devices
 from tests.kit.databases import make_database, on_both_databases, reactor_in_use
-from tests.kit.schools import REGION, SERVER, Chance, document, found_school, open_region
+from tests.kit.schools import REGION, SERVER, Chance, build_exports, document, found_school, open_region
 
 HEADER = "Фамилия;Имя;Роль;Класс;ИД;Дети\n"
 ROSTER = (
@@ -115,6 +115,7 @@ class Sheeting(TestCase):
             rosters=Rosters(region.facts, region.desk),
             sheets=self.sheets,
             passwords=passwords,
+            exports=build_exports(self.db, region, place.data_dir),
         )
         self.passwords = passwords
         self.said: list[str] = []
