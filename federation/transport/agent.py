@@ -39,6 +39,7 @@ from twisted.web.client import (
     RequestTransmissionFailed,
     ResponseDone,
     ResponseFailed,
+    ResponseNeverReceived,
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
@@ -52,11 +53,16 @@ T = TypeVar("T")
 
 CONNECT_S: Final = 10.0
 CONNECTIONS_PER_HOST: Final = 4
-IDLE_S: Final = 60
+IDLE_S: Final = 45
+"""How long a connection is kept that is not used: less long than most servers keep theirs."""
 
 
 class Unreachable(RemoteFault):
     """The other side could not be reached, or broke off."""
+
+
+class BrokenOff(Unreachable):
+    """The connection ended before anything was answered; of one that was kept that says little of the other side."""
 
 
 class TooMuch(RemoteFault):
@@ -475,6 +481,8 @@ class Outward:
         try:
             url, method = request.url.encode("ascii"), request.method.encode("ascii")
             return await self._agent_for(request.to).request(method, url, headers, body)
+        except (ResponseNeverReceived, RequestTransmissionFailed) as fault:
+            raise BrokenOff(f"{type(fault).__name__}: {fault}") from fault
         except _FAULTS as fault:
             raise Unreachable(f"{type(fault).__name__}: {fault}") from fault
 

@@ -21,13 +21,15 @@ from federation.ed25519 import SigningKey
 from federation.errors import BadAnswer, BadJSON, PeerRefused, PeerUnreachable, Refused
 from federation.ids import ServerName, split_server_name
 from federation.requests import MAX_BODY_DEPTH, build_request_auth
-from federation.transport.agent import Download, Incoming, Outgoing, TooMuch, Unreachable
+from federation.transport.agent import BrokenOff, Download, Incoming, Outgoing, TooMuch, Unreachable
 from federation.transport.lines import Line
 
 MOST_BYTES: Final = 32 << 20
 MOST_ERROR_BYTES: Final = 1 << 16
 _AWAY: Final = frozenset({502, 503, 504})
 """What a proxy answers for a server that is away."""
+_REPEATABLE: Final = frozenset({"GET", "PUT"})
+"""What may be asked twice: federation's PUT requests name what they bring."""
 _log: Final = logging.getLogger(__name__)
 
 A = TypeVar("A", Incoming, Download)
@@ -221,8 +223,14 @@ class Peers:
     async def _carry(self, destination: ServerName, request: Outgoing, go: Callable[[Outgoing], Awaitable[A]]) -> A:
         places = await self._sender.discovery.find(destination)
         headers = {**request.headers, "Host": places.host_header, "User-Agent": "Parta"}
+        request = replace(request, url=_url(places, request.url), headers=headers, to=places)
         try:
-            return await go(replace(request, url=_url(places, request.url), headers=headers, to=places))
+            try:
+                return await go(request)
+            except BrokenOff:  # perhaps only because a kept connection had ended
+                if request.method not in _REPEATABLE:
+                    raise
+            return await go(request)
         except Unreachable as fault:
             self._sender.discovery.forget(destination)
             raise PeerUnreachable(f"{destination}: {fault}") from None

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
 from federation.ed25519 import SigningKey
@@ -224,6 +225,50 @@ class Asking(PeersCase):
         assert len(self.site.asked) == AT_ONCE
         await gatherResults(asking)
         assert len(self.site.asked) == AT_ONCE  # those who waited were told that it is away
+
+
+class _Fickle(Protocol):
+    """Answers the first request on a connection, and hangs up at the second."""
+
+    asked: list[bytes]
+
+    def __init__(self, asked: list[bytes], most: int) -> None:
+        self.asked = asked
+        self.left = most
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.asked.append(data.partition(b" ")[0])
+        self.left -= 1
+        if self.left < 0:
+            self.transport.abortConnection()  # type: ignore[attr-defined]
+        else:
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+
+class KeptConnections(PeersCase):
+    """A server that ends connections which were kept."""
+
+    async def open_fickle(self, most: int) -> ServerName:
+        """Open it; it answers so many requests on each connection."""
+        self.asked: list[bytes] = []
+        factory = Factory.forProtocol(lambda: _Fickle(self.asked, most))  # type: ignore[arg-type]
+        factory.noisy = False
+        return ServerName(f"north.test:{await self.open_port(factory, 'north.test')}")
+
+    async def test_what_may_be_asked_twice_is_asked_again_on_a_new_one(self) -> None:
+        fickle = await self.open_fickle(1)
+        for method in ("GET", "PUT", "GET"):
+            assert await self.peers.ask(fickle, method, PATH) == {}
+        assert self.asked == [b"GET", b"PUT", b"PUT", b"GET", b"GET"]
+        with pytest.raises(PeerUnreachable):
+            await self.peers.ask(fickle, "POST", PATH)
+
+    async def test_but_once_only(self) -> None:
+        fickle = await self.open_fickle(0)
+        with pytest.raises(PeerUnreachable):
+            await self.peers.ask(fickle, "GET", PATH)
+        assert self.asked == [b"GET", b"GET"]
 
 
 class Opening(PeersCase):

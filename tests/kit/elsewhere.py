@@ -184,16 +184,21 @@ class ElsewhereCase(TestCase):
         self.addCleanup(outward.close)
         return outward
 
-    async def open_site(self, *subjects: str, port: int = 0, days: int = 1) -> WebSite:
-        """A web server with a certificate of those names."""
-        folder = self.folder / str(len(list(self.folder.iterdir())))
-        folder.mkdir()
-        certificate, key = self.certifier.certify(folder, *subjects, days=days)
+    async def open_site(self, *subjects: str, days: int = 1) -> WebSite:
+        """A web server with a certificate of those names, which may be so many days old."""
         site = WebSite()
         factory = Site(site)
         factory.noisy = False
-        secured = TLSMemoryBIOFactory(Credentials(TLS(certificate=certificate, private_key=key)), False, factory)
-        listening = reactor_in_use().listenTCP(port, secured, interface="127.0.0.1")
-        self.addCleanup(listening.stopListening)
-        site.port = listening.getHost().port
+        site.port = await self.open_port(factory, *subjects, days=days)
         return site
+
+    async def open_port(self, factory: Any, *subjects: str, days: int = 1) -> int:
+        """Speak a protocol over TLS, with a certificate of those names; the port."""
+        folder = self.folder / str(len(list(self.folder.iterdir())))
+        folder.mkdir()
+        certificate, key = self.certifier.certify(folder, *subjects, days=days)
+        secured = TLSMemoryBIOFactory(Credentials(TLS(certificate=certificate, private_key=key)), False, factory)
+        listening = reactor_in_use().listenTCP(0, secured, interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        port: int = listening.getHost().port
+        return port
