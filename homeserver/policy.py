@@ -277,6 +277,14 @@ class SeeMedia(Act):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewPage(Act):
+    """Learn what a page of the web says; `listed`: the operator has put its host on the list of those that are asked."""
+
+    address: str
+    listed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogIn(Act):
     """Begin a session, by whatever kind of login, or carry one on with a refresh token."""
 

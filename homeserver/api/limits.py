@@ -39,6 +39,7 @@ RATES: Final = {
     "search": Rate(burst=30, every_ms=500),
     "upload": Rate(burst=60, every_ms=500),
     "download": Rate(burst=400, every_ms=20),
+    "preview": Rate(burst=30, every_ms=1_000),
     "keys": Rate(burst=120, every_ms=100),
     "sync": Rate(burst=100, every_ms=100),
     "ephemeral": Rate(burst=60, every_ms=100),

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from homeserver.storage.faults import StorageUnavailable
 
 _BLOCK = 1 << 18
+FOLDERS: Final = tuple(f"{number:02x}" for number in range(256))
+"""The folders that files are spread over, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +89,28 @@ class Files:
             _sync_folder(place.parent)
 
     def remove(self, media_id: str) -> None:
-        """Take away a file and its thumbnails; one that is not there is no error."""
-        self.path(media_id).unlink(missing_ok=True)
-        thumbnails = self.thumbnail_path(media_id, "").parent
-        if thumbnails.exists():
-            for thumbnail in thumbnails.glob(f"{media_id}-*"):
+        """Take away a file and its thumbnails; one that is not there is no error.
+
+        Raises:
+            StorageUnavailable: The disk does not let go.
+        """
+        with _disk():
+            self.path(media_id).unlink(missing_ok=True)
+            for thumbnail in self.thumbnail_path(media_id, "").parent.glob(f"{media_id}-*"):
                 thumbnail.unlink(missing_ok=True)
+
+    def find_old(self, folder: str, before_ms: int) -> list[str]:
+        """Names of the files in one of :data:`FOLDERS`, or of those whose thumbnails are, that are older than a time.
+
+        Raises:
+            StorageUnavailable: The disk cannot be read.
+        """
+        with _disk():
+            paths = [
+                *(self._folder / "files" / folder).glob("*/*"),
+                *(self._folder / "thumbnails" / folder).glob("*/*"),
+            ]
+            return sorted({path.name.partition("-")[0] for path in paths if _is_older(path, before_ms)})
 
     def _place(self, kind: str, name: str) -> Path:
         return self._folder / kind / name[:2] / name[2:4] / name
@@ -105,6 +123,13 @@ def _disk() -> Iterator[None]:
         yield
     except OSError as fault:
         raise StorageUnavailable(f"storage unavailable: {fault}") from fault
+
+
+def _is_older(path: Path, time_ms: int) -> bool:
+    try:
+        return path.stat().st_mtime_ns < time_ms * 1_000_000
+    except FileNotFoundError:  # taken away meanwhile
+        return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,28 +3,28 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeVar, TypeVarTuple
+from typing import BinaryIO, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TooLate
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
+from twisted.python.failure import Failure
 
 from federation.errors import Refused
 from federation.ids import MxcURI, ServerName, UserID
 from homeserver.media.files import Files, new_media_id
 from homeserver.media.thumbnails import CannotThumbnail, Method, Thumbnails, nearest_size
-from homeserver.policy import NotFound, Policy, SeeMedia, UploadMedia
+from homeserver.media.world import World
+from homeserver.policy import Act, NotFound, Policy, PreviewPage, SeeMedia, UploadMedia
 from homeserver.storage import media as table
-from homeserver.storage.database import Database, Txn
+from homeserver.storage.database import Database, StorageUnavailable, Txn
 from homeserver.storage.media import MediaRecord, MediaTaken, MediaUse, PendingMedia
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 PENDING_MS: Final = 24 * 60 * 60 * 1000
 MOST_PENDING: Final = 20
 """How long an address waits for its file, and how many of them one person may have."""
+
+NOTE_USE_MS: Final = 60 * 60 * 1000
+"""How often it is noted that a file is still got."""
 
 INLINE = frozenset(
     "text/css text/plain text/csv application/json application/ld+json image/jpeg image/gif image/png image/apng"
@@ -76,16 +76,6 @@ class Servable:
         Spec: client-server-api#serving-inline-content
         """
         return self.content_type.partition(";")[0].strip().lower() in INLINE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """What the media store needs of the outside: a thread pool with its reactor, the time and chance."""
-
-    reactor: Any
-    threads: ThreadPool
-    now_ms: Callable[[], int]
-    token_bytes: Callable[[int], bytes]
 
 
 class Media:
@@ -204,7 +194,7 @@ class Media:
         act = UploadMedia(by=by, content_type=upload.content_type, size=upload.size, used=used)
         await self._policy.check(act)
         file_id = self._new_id()
-        stored = await self._call(self._files.store, file_id, upload.content)
+        stored = await self._world.call(self._files.store, file_id, upload.content)
         return MediaRecord(
             origin=self._server_name,
             media_id=media_id,
@@ -222,7 +212,7 @@ class Media:
         try:
             await self._database.write(write, record)
         except MediaTaken:
-            await self._call(self._files.remove, record.file_id)
+            await self._world.call(self._files.remove, record.file_id)
             raise
 
     async def _load(self, by: UserID | None, origin: ServerName, media_id: str, wait_ms: int) -> MediaRecord:
@@ -234,8 +224,16 @@ class Media:
         if found is None:
             raise NotFound
         record, use = found
-        await self._check(by, media_id, record.uploader, use)
+        await self._check(self._build_act(by, record, use))
+        self._note_use(record)
         return record
+
+    def _note_use(self, record: MediaRecord) -> None:
+        """Note now and then that a file is still got; nobody waits for it, and what is lost is of no consequence."""
+        now_ms = self._world.now_ms()
+        if now_ms - record.used_ms >= NOTE_USE_MS:
+            noted = self._database.write(table.set_used, record.origin, record.media_id, now_ms)
+            noted.addErrback(_pass_unavailable)
 
     async def _comes(self, by: UserID | None, media_id: str, wait_ms: int) -> bool:
         """Wait for the file of an address that was given out; False when it never was.
@@ -249,7 +247,7 @@ class Media:
             if pending is None:
                 return False
             use = await self._database.read(table.find_use, self._server_name, media_id)
-            await self._check(by, media_id, pending.uploader, use)
+            await self._check(self._build_look(by, media_id, pending.uploader, use))
             await turn.addTimeout(wait_ms / 1000, self._world.reactor)
         except MediaTaken:
             return True
@@ -263,8 +261,15 @@ class Media:
                 self._waiting.pop(media_id, None)
         return True
 
-    async def _check(self, by: UserID | None, media_id: str, uploader: UserID | None, use: MediaUse) -> None:
-        act = SeeMedia(by=by, mxc=self._uri(media_id), uploader=uploader, rooms=use.rooms, avatar_of=use.avatar_of)
+    def _build_act(self, by: UserID | None, record: MediaRecord, use: MediaUse) -> Act:
+        if record.preview_of is not None:
+            return PreviewPage(by=by, address=record.preview_of, listed=True)
+        return self._build_look(by, record.media_id, record.uploader, use)
+
+    def _build_look(self, by: UserID | None, media_id: str, uploader: UserID | None, use: MediaUse) -> SeeMedia:
+        return SeeMedia(by=by, mxc=self._uri(media_id), uploader=uploader, rooms=use.rooms, avatar_of=use.avatar_of)
+
+    async def _check(self, act: Act) -> None:
         try:
             await self._policy.check(act)
         except Refused:
@@ -284,6 +289,6 @@ class Media:
     def _uri(self, media_id: str) -> MxcURI:
         return MxcURI(f"mxc://{self._server_name}/{media_id}")
 
-    def _call(self, work: Callable[[*Ts], T], *args: *Ts) -> Deferred[T]:
-        """Do blocking work in a thread."""
-        return deferToThreadPool(self._world.reactor, self._world.threads, work, *args)
+
+def _pass_unavailable(failure: Failure) -> None:
+    failure.trap(StorageUnavailable)  # type: ignore[no-untyped-call]  # Twisted's

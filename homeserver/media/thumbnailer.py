@@ -7,12 +7,13 @@ dump, one picture and out. It writes TARGET and prints its content type, or it p
 is what should be shown), ``too large`` (too many pixels) or ``unreadable`` (not a picture we read).
 """
 
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from homeserver.media.confinement import confine
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
 MOST_PIXELS = 64_000_000
@@ -32,13 +33,6 @@ def fitted(size: tuple[int, int], wanted: tuple[int, int], method: str) -> tuple
         return min(w, width), min(h, height)
     ratio = min(1.0, min(w / width, h / height))
     return max(1, round(width * ratio)), max(1, round(height * ratio))
-
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (OUTPUT_BYTES, OUTPUT_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _resized(frame: Image.Image, size: tuple[int, int], method: str) -> Image.Image:
@@ -84,7 +78,7 @@ def make(source: Path, target: Path, wanted: tuple[int, int], method: str, *, an
 
 def main(arguments: list[str]) -> None:
     """Run once, by the arguments of the module's docstring."""
-    _limit()
+    confine(memory_bytes=MEMORY_BYTES, cpu_seconds=CPU_SECONDS, output_bytes=OUTPUT_BYTES)
     source, target, width, height, method, animated = arguments
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS
     try:

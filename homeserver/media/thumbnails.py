@@ -1,15 +1,13 @@
 """Thumbnails on demand: made once, by a process of their own, and kept beside the files."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from twisted.internet import defer, error, protocol
-from twisted.internet.interfaces import IDelayedCall, IReactorProcess, IReactorTime
-from twisted.python.failure import Failure
+from twisted.internet import defer
 
 from homeserver.media.files import Files, TooLarge
+from homeserver.media.processes import Processes
 from homeserver.policy import Invalid
 
 Method = Literal["crop", "scale"]
@@ -26,7 +24,7 @@ SIZES: tuple[tuple[int, int, Method], ...] = (
 
 ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
 ORIGINAL = ".original"
-AT_ONCE, TIME_LIMIT_S, ANSWER_BYTES = 2, 30, 64
+AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,24 +42,6 @@ class CannotThumbnail(Invalid):
         super().__init__("M_UNKNOWN", "Cannot generate thumbnails for the requested content")
 
 
-class _Maker(protocol.ProcessProtocol):
-    """Waits for one thumbnailer and keeps the little it prints; killed by a limit, it has read nothing."""
-
-    def __init__(self) -> None:
-        self.done: defer.Deferred[str] = defer.Deferred()
-        self.timer: IDelayedCall | None = None
-        self._printed = b""
-
-    def outReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
-        self._printed = (self._printed + data)[:ANSWER_BYTES]
-
-    def processEnded(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
-        if self.timer is not None and self.timer.active():
-            self.timer.cancel()
-        ended_well = isinstance(reason.value, error.ProcessDone)
-        self.done.callback(self._printed.decode("ascii") if ended_well else "unreadable")
-
-
 def nearest_size(width: int, height: int, method: Method) -> tuple[int, int, Method] | None:
     """Find the smallest of the sizes that covers what is wanted; None when all are smaller."""
     fits = [s for s in SIZES if s[2] == method and s[0] >= width and s[1] >= height]
@@ -71,10 +51,9 @@ def nearest_size(width: int, height: int, method: Method) -> tuple[int, int, Met
 class Thumbnails:
     """Makes thumbnails, at most two at a time, each once."""
 
-    def __init__(self, files: Files, reactor: IReactorProcess, clock: IReactorTime) -> None:
+    def __init__(self, files: Files, processes: Processes) -> None:
         self._files = files
-        self._reactor = reactor
-        self._clock = clock
+        self._processes = processes
         self._places = defer.DeferredSemaphore(AT_ONCE)
         self._making: dict[Path, list[defer.Deferred[None]]] = {}
 
@@ -116,14 +95,11 @@ class Thumbnails:
             raise CannotThumbnail
         self._files.keep(incoming, place.with_name(place.name + ENDINGS.get(made, ORIGINAL)))
 
-    def _run(self, source: Path, target: Path, size: tuple[int, int, Method], animated: bool) -> defer.Deferred[str]:
-        maker = _Maker()
+    async def _run(self, source: Path, target: Path, size: tuple[int, int, Method], animated: bool) -> str:
         width, height, method = size
         words = [str(source), str(target), str(width), str(height), method, "animated" if animated else "still"]
-        command = [sys.executable, "-I", "-m", "homeserver.media.thumbnailer", *words]
-        process = self._reactor.spawnProcess(maker, sys.executable, command, env={})
-        maker.timer = self._clock.callLater(TIME_LIMIT_S, process.signalProcess, "KILL")
-        return maker.done
+        made = await self._processes.run("thumbnailer", words)
+        return "unreadable" if made is None else made.decode("ascii")
 
 
 def _find_ready(place: Path) -> Thumbnail | None:

@@ -17,6 +17,7 @@ from homeserver.rooms.polls import is_answer
 from homeserver.schools.facts import Facts
 from homeserver.schools.rights import (
     CALLERS,
+    PREVIEWS,
     QUOTA_BYTES,
     Action,
     Contact,
@@ -255,6 +256,12 @@ def _check_upload(act: policy.UploadMedia, grants: tuple[Grant, ...]) -> None:
         raise NotAllowed("Your files take all the space there is for them")
 
 
+def _check_preview(act: policy.PreviewPage, grants: tuple[Grant, ...]) -> None:
+    _check_belongs(act, grants)
+    if not act.listed or not any(grant.role in PREVIEWS for grant in grants):
+        raise NotAllowed("There are no previews of this page")
+
+
 def _pass_alone(act: Act, grants: tuple[Grant, ...]) -> None:
     pass
 
@@ -292,6 +299,7 @@ _ALONE: Mapping[type[Act], _Judge] = {
     policy.SetProfile: _check_profile,
     policy.SetPresence: _check_belongs,
     policy.UploadMedia: _check_upload,
+    policy.PreviewPage: _check_preview,
     policy.LogIn: _pass_alone,
     policy.PlaceCall: _check_call,
     policy.CloseAccount: _check_account,

@@ -37,6 +37,9 @@ QUOTA_BYTES: Final[Mapping[Role, int]] = {
 }
 """How many bytes of files somebody may keep, by the role that allows the most. School: rows 45, 54"""
 
+PREVIEWS: Final[frozenset[Role]] = frozenset(Role)
+"""Who may learn what a page of a host says that the operator has listed; of any other host nobody."""
+
 
 class Kind(StrEnum):
     """What a school's room is for. `SCHOOL` and `CLASS` are spaces."""

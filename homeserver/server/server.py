@@ -29,7 +29,7 @@ from homeserver.server.admin import admin_routes, build_admin
 from homeserver.server.calls import call_routes
 from homeserver.server.core import World, build_core
 from homeserver.server.erasure import build_purges, build_sweeper
-from homeserver.server.media import media_routes
+from homeserver.server.media import build_media, media_admin_routes, media_routes
 from homeserver.server.outbox import build_deliveries, service_routes
 from homeserver.server.receiving import build_receiving, receiving_routes
 from homeserver.server.region import build_region, build_signed_requests, delegation_routes, region_routes
@@ -60,6 +60,7 @@ class Server:
         self.told = build_sync(core, self.rooms.doors.rooms)
         self.deliveries = build_deliveries(core, self.rooms.doors, self.told)
         self.purges = build_purges(core, self.rooms, build_sweeper(core))
+        self.media = build_media(core)
         self.admin = build_admin(core, self.rooms, self.people, self.purges)
         self.clerk = build_clerk(core, self.rooms, self.people)
         self.bureau = build_bureau(core, self.rooms, self.people)
@@ -108,10 +109,10 @@ class Server:
                 *events.routes(build_events(self.told.sync, core.streams, core.database, self.rooms.doors)),
                 *room_routes(core, self.rooms),
                 *service_routes(core, self.rooms.doors, self.deliveries),
-                *media_routes(core),
+                *media_routes(core, self.media),
             ),
             "school": school_routes(self.bureau),
-            "admin": admin_routes(core, self.people, self.admin),
+            "admin": (*admin_routes(core, self.people, self.admin), *media_admin_routes(core, self.media)),
             "metrics": metrics_page.routes(self.metrics),
             "federation": (
                 *delegation,
@@ -169,6 +170,7 @@ class Server:
         self.retention.start()
         self._control = open_control(self.core.world.settings.data_dir, run, self._reactor)
         self.people.last_seen.start()
+        self.media.upkeep.start()
         if self.core.world.settings.policy == "school":
             self._rounds.start()
         await self.prepare()
@@ -199,6 +201,7 @@ class Server:
 
     async def _put_away(self) -> None:
         """Write down what is only in memory, and let go of the database."""
+        await self.media.upkeep.stop()
         await self.people.last_seen.stop()
         await self.admin.jobs.stop()
         await self.told.pushing.stop()

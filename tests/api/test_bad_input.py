@@ -273,6 +273,8 @@ GOOD_QUERIES: Mapping[str, Mapping[str, str]] = {
     "/thirdparty/user$": {"userid": "@x:parta.test"},
     "/room_keys/keys": {"version": "1"},
     "/thumbnail/": {"width": "1", "height": "1"},
+    "/preview_url$": {"url": "http%3A%2F%2Fpage.example%2F"},
+    "/media/(.*/)?delete$|/purge_media_cache$": {"before_ts": "0"},
 }
 """What some routes need behind the question mark, by a pattern of their path."""
 LONGEST_WAIT_MS = 1000

@@ -12,14 +12,10 @@ ENDPOINTS = Path(__file__).parent.parent / "vectors" / "endpoints.tsv"
 ANCHOR = re.compile(r"client-server-api#[a-z0-9_.-]+$")
 V1, V3 = "/_matrix/client/v1", "/_matrix/client/v3"
 
-NOT_YET = {
-    f"{V1}/media/preview_url",
-}
+NOT_YET: set[str] = set()
 """Endpoints that later stages bring; this list only shrinks."""
 
-ABSENT = {
-    "/_matrix/media/v3/preview_url": "deprecated, and previews came after it was: they are at its successor alone",
-}
+ABSENT: dict[str, str] = {}
 """Endpoints that there will never be, and why; docs/protocol.md says so, too."""
 
 SPELLINGS = {

@@ -96,7 +96,8 @@ def build_request(route: Route, things: Things) -> tuple[str, str, object]:
     path = re.sub(r"\{(\w+)\}", lambda name: quote(known.get(name[1], "x"), safe=""), route.path)
     rooms = msgspec.json.encode({"room": {"rooms": [things["roomId"]]}}).decode()
     query = {"ts": "1", "dir": "b", "width": "9", "height": "9", "user_id": things["userId"], "username": "x",
-             "room_id": things["roomId"], "timeout": "0", "timeout_ms": "0", "version": "1", "token": "x"}  # fmt: skip
+             "room_id": things["roomId"], "timeout": "0", "timeout_ms": "0", "version": "1", "token": "x",
+             "url": "http://page.example/"}  # fmt: skip
     if route.path.endswith("/sync"):
         query["filter"] = rooms
     body = None if route.method == "GET" else build_body(route, path, things)

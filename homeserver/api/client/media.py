@@ -14,7 +14,9 @@ from homeserver.api.errors import BadParam, MatrixError, RateLimited
 from homeserver.api.route import Answer, Call, FileBody, Reply, Route
 from homeserver.media.files import TooLarge
 from homeserver.media.media import Media, NotYetUploaded, Servable, Upload, Wanted
+from homeserver.media.previews.previews import Previews, PreviewsBusy
 from homeserver.media.thumbnails import Method
+from homeserver.policy import NotFound
 from homeserver.storage.media import MediaFull, MediaTaken
 
 CONTENT_POLICY = (
@@ -25,16 +27,21 @@ _CONTENT_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _LARGEST_SIDE = 10_000
 _WAIT_MS, _LONGEST_WAIT_MS = 20_000, 60_000
-_PENDING_RETRY_MS = 60_000
+_PENDING_RETRY_MS, _BUSY_RETRY_MS = 60_000, 5_000
 
 
-def routes(media: Media, *, upload_bytes: int, legacy_paths: bool) -> tuple[Route, ...]:
+def routes(media: Media, previews: Previews, *, upload_bytes: int, legacy_paths: bool) -> tuple[Route, ...]:
     """The media endpoints of clients; nobody uploads more than `upload_bytes` at once.
 
     `legacy_paths`: also the downloads that ask for no access token, which were replaced in Matrix 1.11.
     """
     api = _MediaAPI(media, upload_bytes)
-    return (*_upload_routes(api, upload_bytes), *_download_routes(api), *(_legacy_routes(api) if legacy_paths else ()))
+    return (
+        *_upload_routes(api, upload_bytes),
+        *_download_routes(api),
+        *_preview_routes(_PreviewAPI(previews)),
+        *(_legacy_routes(api) if legacy_paths else ()),
+    )
 
 
 def _upload_routes(api: "_MediaAPI", upload_bytes: int) -> tuple[Route, ...]:
@@ -101,6 +108,25 @@ def _download_routes(api: "_MediaAPI") -> tuple[Route, ...]:
             handle=api.thumbnail,
             rate="download",
             spec="client-server-api#get_matrixclientv1mediathumbnailservernamemediaid",
+        ),
+    )
+
+
+def _preview_routes(api: "_PreviewAPI") -> tuple[Route, ...]:
+    return (
+        Route(
+            method="GET",
+            path="/_matrix/client/v1/media/preview_url",
+            handle=api.preview,
+            rate="preview",
+            spec="client-server-api#get_matrixclientv1mediapreview_url",
+        ),
+        Route(
+            method="GET",
+            path="/_matrix/media/v3/preview_url",
+            handle=api.preview,
+            rate="preview",
+            spec="client-server-api#get_matrixmediav3preview_url",
         ),
     )
 
@@ -187,6 +213,18 @@ class _MediaAPI:
         return _answer(call, found, found.filename)
 
 
+class _PreviewAPI:
+    def __init__(self, previews: Previews) -> None:
+        self._previews = previews
+
+    async def preview(self, call: Call) -> Reply:
+        at_ms = None if call.query.str("ts") is None else call.query.int("ts", 0)
+        try:
+            return await self._previews.preview(call.caller.user_id, call.query.need("url"), at_ms)
+        except PreviewsBusy:
+            raise RateLimited(_BUSY_RETRY_MS) from None
+
+
 def _read_upload(call: Call) -> Upload:
     content_type = call.header("content-type") or "application/octet-stream"
     if not _CONTENT_TYPE.fullmatch(content_type):
@@ -262,7 +300,10 @@ def _answer(call: Call, servable: Servable, filename: str | None) -> Reply:
     }
     if call.header("if-none-match") == etag:
         return Answer(status=304, body=b"", headers=headers)
-    size = servable.path.stat().st_size
+    try:
+        size = servable.path.stat().st_size
+    except FileNotFoundError:  # taken away meanwhile
+        raise NotFound from None
     wanted = call.header("range")
     if wanted is None or call.header("if-range") not in (None, etag):
         return Answer(headers=headers, file=FileBody(servable.path, 0, size))

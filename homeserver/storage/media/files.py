@@ -1,10 +1,10 @@
-"""Tables of media: what files there are, and which events refer to them."""
+"""What files there are, and which events refer to them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 
 from federation.ids import RoomID, ServerName, UserID
-from homeserver.storage.database import Txn
+from homeserver.storage.database import Row, Txn
 
 SECRET = "application/octet-stream"
 """The type of a file that is encrypted: the event that shows it may be so too."""
@@ -26,7 +26,8 @@ _REFER = """
 class MediaRecord:
     """A file that this server has: who brought it when, and what it is.
 
-    `size` is in bytes, `sha256` in hex; `file_id` names its bytes on disk.
+    `size` is in bytes, `sha256` in hex; `file_id` names its bytes on disk. `used_ms`: about when somebody last got it.
+    `preview_of`: the page whose preview shows it; nobody's upload then.
     """
 
     origin: ServerName
@@ -38,6 +39,13 @@ class MediaRecord:
     size: int
     sha256: str
     file_id: str
+    used_ms: int = 0
+    preview_of: str | None = None
+
+
+_NAMES = tuple(field.name for field in fields(MediaRecord))
+COLUMNS = ", ".join(_NAMES)
+"""The columns of a file's record, in the order of its fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,21 +67,12 @@ class MediaUse:
 
 
 def append_media(txn: Txn, record: MediaRecord) -> None:
-    """Record a new file."""
+    """Record a new file; one whose content is in quarantine is so, too, from the beginning."""
+    row = astuple(record)
     txn.run(
-        "INSERT INTO media (origin, media_id, uploader, created_ms, content_type, filename, size, sha256, file_id)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            record.origin,
-            record.media_id,
-            record.uploader,
-            record.created_ms,
-            record.content_type,
-            record.filename,
-            record.size,
-            record.sha256,
-            record.file_id,
-        ),
+        f"INSERT INTO media ({COLUMNS}, quarantined_by)"  # noqa: S608 - our own names
+        f" VALUES ({', '.join('?' * len(row))}, (SELECT done_by FROM media_quarantine WHERE sha256 = ?))",
+        (*row[:-2], max(record.used_ms, record.created_ms), record.preview_of, record.sha256),
     )
 
 
@@ -141,30 +140,28 @@ def fill_pending(txn: Txn, record: MediaRecord) -> None:
 
 
 def find_media(txn: Txn, origin: ServerName, media_id: str) -> tuple[MediaRecord, MediaUse] | None:
-    """Find a file and where it is shown."""
+    """Find a file and where it is shown; one that is in quarantine is not found."""
     row = txn.one(
-        "SELECT uploader, created_ms, content_type, filename, size, sha256, file_id FROM media"
-        " WHERE origin = ? AND media_id = ?",
+        f"SELECT {COLUMNS} FROM media WHERE origin = ? AND media_id = ? AND quarantined_by IS NULL",  # noqa: S608 - ours
         (origin, media_id),
     )
     if row is None:
         return None
-    uploader, created_ms, content_type, filename, size, sha256, file_id = row
-    record = MediaRecord(
-        origin=origin,
-        media_id=media_id,
-        uploader=uploader,
-        created_ms=created_ms,
-        content_type=content_type,
-        filename=filename,
-        size=size,
-        sha256=sha256,
-        file_id=file_id,
-    )
+    record = read_record(row)
     use = find_use(txn, origin, media_id)
-    if record.uploader is not None and content_type == SECRET and not (use.rooms or use.avatar_of):
+    if record.uploader is not None and record.content_type == SECRET and not (use.rooms or use.avatar_of):
         use = MediaUse(rooms=_load_encrypted_rooms(txn, record.uploader), avatar_of=())
     return record, use
+
+
+def read_record(row: Row) -> MediaRecord:
+    """The record of a row of :data:`COLUMNS`."""
+    return MediaRecord(**dict(zip(_NAMES, row, strict=True)))
+
+
+def set_used(txn: Txn, origin: ServerName, media_id: str, now_ms: int) -> None:
+    """Note that somebody has got a file."""
+    txn.run("UPDATE media SET used_ms = ? WHERE origin = ? AND media_id = ?", (now_ms, origin, media_id))
 
 
 def _load_encrypted_rooms(txn: Txn, user_id: UserID) -> tuple[RoomID, ...]:
