@@ -6,7 +6,8 @@
             answer = await self.north.peers.ask(self.south.name, "GET", "/_matrix/federation/v1/version")
 
 `north` and `south` are `Region`s; `begin_region` makes more. Clients ask them over wires in memory, they ask each other
-over sockets. A region is stopped with `stop`, begun anew on its data with `begin`, and keeps its name and port. With
+over sockets. A region is stopped with `stop`, begun anew on its data with `begin`, and keeps its name and port; `cut`
+parts regions from the others, until they `heal`. With
 ``mode = "list"`` they stand on a list that the test signs: `publish` changes it.
 """
 
@@ -15,10 +16,11 @@ import shutil
 import socket
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import yaml
@@ -32,6 +34,7 @@ from federation.ed25519 import SigningKey
 from federation.ids import ServerName
 from federation.regions import sign_region_list
 from federation.requests import MAX_BODY_DEPTH, build_request_auth
+from federation.transport.agent import Outgoing, Unreachable
 from federation.transport.keyring import Keyring
 from federation.transport.peers import Peers
 from homeserver.api.connection import EdgeFactory
@@ -43,6 +46,8 @@ from tests.kit.certificates import Authority
 from tests.kit.databases import Place, find_memory_folder, make_database, reactor_in_use
 from tests.kit.people import V3, Person
 from tests.kit.wire import Reply, Wire, encode_request
+
+T = TypeVar("T")
 
 PASSWORD = "correct horse 5"
 AUTHORITY = "authority.test"
@@ -71,14 +76,27 @@ class Region:
     place: Place
     server: Server | None = None
     late_ms: int = 0
+    cut_from: set[ServerName] = field(default_factory=set)
 
     async def begin(self) -> None:
         """Start a server on the data that are there; it answers other servers on its port from now on."""
         self.server = build_server(
             self.settings, reactor_in_use(), lambda: now_ms() + self.late_ms, secrets.token_bytes
         )
+        outward: Any = self.server.core.outward
+        outward.ask, outward.open = self._guard(outward.ask), self._guard(outward.open)
         open_doors(self.server.doors[1:], reactor_in_use())
         await self.server.prepare()
+
+    def _guard(self, go: Callable[[Outgoing], Awaitable[T]]) -> Callable[[Outgoing], Coroutine[Any, Any, T]]:
+        """Goes to no server that this one is cut off from."""
+
+        async def guarded(request: Outgoing) -> T:
+            if request.to is not None and request.to.host_header in self.cut_from:
+                raise Unreachable("cut off")
+            return await go(request)
+
+        return guarded
 
     async def stop(self) -> None:
         """Stop the server, if it runs."""
@@ -121,8 +139,10 @@ class Region:
         self, method: str, path: str, json: object = None, *, token: str | None = None, body: bytes | None = None
     ) -> Reply:
         """Make a client's request on a connection of its own."""
+        if json is not None:
+            body = msgspec.json.encode(json)
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return await self._send(self.factory, method, path, headers, msgspec.json.encode(json) if json else body)
+        return await self._send(self.factory, method, path, headers, body)
 
     async def call_as_server(
         self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
@@ -261,6 +281,22 @@ class RegionsCase(TestCase):
     def publish(self, draft: dict[str, Any]) -> None:
         """Sign a list and put it where the regions look for it; `refresh` lets those that run look."""
         self.list_file.write_bytes(sign_region_list(msgspec.json.encode(draft), self.authority))
+
+    def cut(self, *regions: Region) -> None:
+        """Cut those regions off from all others: no new request goes through, either way."""
+        for one in regions:
+            for other in self.regions:
+                if other not in regions:
+                    one.cut_from.add(other.name)
+                    other.cut_from.add(one.name)
+
+    def heal(self) -> None:
+        """Let everybody reach everybody again, and try at once."""
+        for one in self.regions:
+            one.cut_from.clear()
+            for other in self.regions:
+                if one.server is not None:
+                    one.peers.heard_from(other.name)
 
     async def refresh(self) -> None:
         """Let all regions that run look at the list."""

@@ -10,7 +10,9 @@ VERSION = "/_matrix/federation/v1/version"
 
 
 class Asking(RegionsCase):
-    """Open federation."""
+    """Open federation; one region keeps its data in each of the databases."""
+
+    dialects = ("sqlite", "postgresql")
 
     async def test_a_server_asks_another_and_is_answered(self) -> None:
         answer = await self.north.peers.ask(self.south.name, "GET", VERSION)
@@ -34,6 +36,15 @@ class Asking(RegionsCase):
         self.north.peers.heard_from(self.south.name)
         await self.north.peers.ask(self.south.name, "GET", VERSION)
         assert self.north.peers.retry_ms(self.south.name) == 0
+
+    async def test_who_is_cut_off_is_not_reached_until_that_is_healed(self) -> None:
+        self.cut(self.north)
+        for one, other in ((self.north, self.south), (self.south, self.north)):
+            with pytest.raises(PeerUnreachable):
+                await one.peers.ask(other.name, "GET", VERSION)
+        self.heal()
+        for one, other in ((self.north, self.south), (self.south, self.north)):
+            await one.peers.ask(other.name, "GET", VERSION)
 
     async def test_an_error_is_told_with_its_code(self) -> None:
         with pytest.raises(PeerRefused) as refused:
