@@ -1,4 +1,4 @@
-"""The commands: ``parta init``, ``run``, ``check-config``, ``migrate``, ``user``, ``keys``, ``regions``, ``school``...
+"""The commands: ``parta init``, ``run``, ``check-config``, ``migrate``, ``user``, ``audit``, ``keys``, ``school``, ...
 
 The only place that names the real clock, chance and reactor. What a command needs is imported when it is run, so that
 ``parta --version`` is there at once.
@@ -89,6 +89,11 @@ def _build_parser(chosen: str) -> ArgumentParser:
         from homeserver.accounts.commands import add_commands
 
         add_commands(user)
+    audit = _add(commands, "audit", _operate, "what operators and schools did, newest first", "parta audit --limit 20")
+    if chosen == "audit":
+        from homeserver.accounts.commands import add_audit
+
+        add_audit(audit)
     _add_federation(commands, chosen)
     if chosen in ("school", "demo"):
         from homeserver.schools.commands import add_parsers
@@ -357,7 +362,7 @@ async def _carry_out(server: "Server", request: "Request") -> "Outcome":
     with TemporaryDirectory() as folder:
         _place_files(arguments, request.files, Path(folder))
         try:
-            parts = {"user": server.clerk, "regions": server.region.regions}
+            parts = {"user": server.clerk, "audit": server.clerk, "regions": server.region.regions}
             await arguments.act(parts.get(request.argv[0], server.bureau), arguments, lines.append)
         except CommandFailed as failure:
             return Outcome(lines, str(failure))

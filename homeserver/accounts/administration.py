@@ -18,7 +18,7 @@ from homeserver.accounts.registration import Newcomer, Registration, enter
 from homeserver.accounts.tokens import Mint
 from homeserver.operators import Operators
 from homeserver.policy import Administer, Deed, Invalid, NotFound
-from homeserver.storage import accounts, devices
+from homeserver.storage import accounts, devices, logintokens
 from homeserver.storage.accountlist import AccountQuery, AccountRecord, find_record, load_records, set_user_type
 from homeserver.storage.accounts import NewAccount, Propagation
 from homeserver.storage.audit import AuditEntry
@@ -220,6 +220,7 @@ def _change(
     if password_hash is not None:
         accounts.set_password(txn, user_id, password_hash)
         if change.logout_devices:
+            logintokens.remove_login_tokens(txn, user_id)
             devices.remove_all_devices(txn, user_id)
     for name in ("displayname", "avatar_url"):
         value = getattr(change, name)

@@ -1,8 +1,9 @@
-"""``parta user``: what an operator does with accounts, whatever the policy says to their holders."""
+"""``parta user`` and ``parta audit``: what operators do with accounts at the console, whatever the policy says."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from federation.ids import ServerName, UserID, localpart_of
@@ -12,11 +13,13 @@ from homeserver.accounts.exports import ExportsToDisk, take_out
 from homeserver.accounts.login import find_local_user
 from homeserver.accounts.passwords import check_strength
 from homeserver.accounts.propagation import Propagations
-from homeserver.accounts.registration import Newcomer, Registration, build_user_id
+from homeserver.accounts.registration import Newcomer, Registration, build_user_id, enter
 from homeserver.accounts.tokens import Mint
 from homeserver.commands import Act, CommandFailed, Say
+from homeserver.operators import MOST_ENTRIES, Operators
+from homeserver.policy import Administer, Deed
 from homeserver.storage.accounts import Account, find_account, load_accounts
-from homeserver.storage.audit import AuditEntry
+from homeserver.storage.audit import AuditEntry, Which, load_audit
 from homeserver.storage.database import Database
 
 _PAGE = 1000
@@ -37,6 +40,7 @@ class Clerk:
 
     server_name: ServerName
     database: Database
+    operators: Operators
     registration: Registration
     accounts: Accounts
     propagations: Propagations
@@ -44,6 +48,29 @@ class Clerk:
     exports: ExportsToDisk
     mint: Mint
     now_ms: Callable[[], int]
+
+    def build_entry(self, deed: Deed, user_id: UserID, **detail: object) -> AuditEntry:
+        """What the log says of a command: it was given in the server's own name, at the console."""
+        act = Administer(by=UserID(f"@_parta:{self.server_name}"), deed=deed, person=user_id)
+        return self.operators.build_entry(act, **detail)
+
+
+def add_audit(parser: ArgumentParser) -> None:
+    """Declare the command that shows the audit log."""
+    parser.set_defaults(act=show_audit)
+    parser.add_argument("--limit", type=int, default=50, metavar="N", help="so many entries (default: 50)")
+    parser.add_argument("--before", type=int, metavar="ENTRY", help="those before that entry")
+    parser.add_argument("--by", metavar="USER", help="what that person did")
+    parser.add_argument("--subject", metavar="ID", help="what was done to that person or room")
+
+
+async def show_audit(clerk: Clerk, arguments: Namespace, say: Say) -> None:
+    """Show what operators and schools did, newest first."""
+    which = Which(before=arguments.before, done_by=arguments.by, subject=arguments.subject)
+    for entry in await clerk.database.read(load_audit, which, max(1, min(arguments.limit, MOST_ENTRIES))):
+        at = datetime.fromtimestamp(entry.at_ms / 1000, UTC).isoformat(timespec="seconds")
+        outcome = "" if entry.outcome == "done" else f" ({entry.outcome})"
+        say(f"{entry.entry}  {at}  {entry.done_by}  {entry.deed}{outcome}  {entry.subject}  {dict(entry.detail) or ''}")
 
 
 def add_commands(parser: ArgumentParser) -> None:
@@ -110,7 +137,9 @@ async def create_user(clerk: Clerk, arguments: Namespace, say: Say) -> None:
     await clerk.registration.check_free(user_id)
     password = _choose_password(clerk, arguments, user_id)
     newcomer = Newcomer(user_id=user_id, password=password, display_name=arguments.name, admin=arguments.admin)
-    await clerk.registration.register(newcomer)
+    account = await clerk.registration.build_account(newcomer)
+    entry = clerk.build_entry("create_account", user_id, admin=arguments.admin or None)
+    await clerk.operators.write(entry, enter, account, newcomer, None)
     say(f"created {user_id}")
     _say_password(arguments, password, say)
 
@@ -138,6 +167,7 @@ async def reset_password(clerk: Clerk, arguments: Namespace, say: Say) -> None:
     """
     user_id = await _find(clerk, arguments.user)
     password = _choose_password(clerk, arguments, user_id)
+    await clerk.operators.note(clerk.build_entry("set_password", user_id))
     await clerk.accounts.set_password(user_id, password, None, end_others=True)
     say(f"changed the password of {user_id}")
     _say_password(arguments, password, say)
@@ -149,7 +179,8 @@ async def deactivate_user(clerk: Clerk, arguments: Namespace, say: Say) -> None:
     Raises: CommandFailed: there is no such account.
     """
     user_id = await _find(clerk, arguments.user)
-    number = await clerk.database.write(close_account, user_id, clerk.now_ms(), arguments.erase)
+    entry = clerk.build_entry("deactivate", user_id, erase=arguments.erase or None)
+    number = await clerk.operators.write(entry, close_account, user_id, clerk.now_ms(), arguments.erase)
     await clerk.propagations.settle(user_id, "departure", number)
     if arguments.erase:
         await clerk.erasures.finish()
@@ -174,9 +205,7 @@ async def erase_user(clerk: Clerk, arguments: Namespace, say: Say) -> None:
     Raises: CommandFailed: there is no such account. Conflict: reports about them wait.
     """
     user_id = await _find(clerk, arguments.user, closed=True)
-    done_by = f"@_parta:{clerk.server_name}"
-    entry = AuditEntry(at_ms=clerk.now_ms(), done_by=done_by, deed="erase", subject=user_id)
-    await clerk.erasures.erase(user_id, entry, reported=arguments.reported)
+    await clerk.erasures.erase(user_id, clerk.build_entry("erase", user_id), reported=arguments.reported)
     say(f"erased {user_id}")
 
 

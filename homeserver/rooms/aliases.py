@@ -11,7 +11,7 @@ from typing import Final
 from federation.errors import BadIdentifier, Refused
 from federation.ids import RoomAlias, ServerName, UserID, parse_room_alias, server_of
 from homeserver.accounts.appservices.questions import Questions
-from homeserver.policy import Conflict, Hidden, Invalid, NotFound, Policy, SeeRoom, SetAlias, allows
+from homeserver.policy import Administer, Conflict, Hidden, Invalid, NotFound, Policy, SeeRoom, SetAlias, allows
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Draft
@@ -113,16 +113,18 @@ class Aliases:
         await self._policy.check(SetAlias(by=by, room=room, alias=parsed, removed=True))
         await self._remove(by, parsed, room)
 
-    async def of_room(self, by: UserID, room_id: str) -> list[RoomAlias]:
-        """The aliases of a room for its members, or for all if it is world readable.
+    async def of_room(self, by: UserID, room_id: str, *, is_admin: bool = False) -> list[RoomAlias]:
+        """The aliases of a room for its members and for operators, or for all if it is world readable.
 
         Raises: Hidden; Refused.
         Spec: client-server-api#get_matrixclientv3roomsroomidaliases
         """
         room = await self._rooms.load(room_id)
-        if room is None or not (by in room.joined_members or is_world_readable(room)):
+        if room is None or not (is_admin or by in room.joined_members or is_world_readable(room)):
             raise Hidden
-        if by not in room.joined_members:
+        if is_admin:
+            await self._policy.check(Administer(by=by, deed="see_room", room_id=room_id))
+        elif by not in room.joined_members:
             await self._policy.check(SeeRoom(by=by, room=room))
         return await self._db.read(load_aliases, room.nid)
 

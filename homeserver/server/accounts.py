@@ -81,6 +81,7 @@ def build_clerk(core: Core, rooms: RoomParts, people: AccountParts) -> Clerk:
     return Clerk(
         server_name=core.world.server_name,
         database=core.database,
+        operators=core.operators,
         registration=people.registration,
         accounts=people.accounts,
         propagations=rooms.propagations,

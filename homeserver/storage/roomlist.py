@@ -25,7 +25,7 @@ _JOINED: Final = "SELECT {what} FROM memberships m WHERE m.room_nid = r.nid AND 
 _PUBLIC: Final = "EXISTS (SELECT 1 FROM published p WHERE p.room_nid = r.nid)"
 _LOCAL: Final = "m.user_id LIKE ? ESCAPE '\\'"
 _STATE: Final = "SELECT {what}COUNT(DISTINCT s.type || ' ' || s.state_key) FROM state_changes s WHERE s.room_nid "
-_SHOWN: Final = "SELECT 1 FROM memberships m WHERE m.room_nid = ? AND m.forgotten = 0 AND " + _LOCAL + " LIMIT 1"
+_SHOWN: Final = "SELECT 1 FROM memberships m WHERE m.room_nid = ? AND m.forgotten = 0 AND m.user_id LIKE ? ESCAPE '\\'"
 
 ORDERS: Final = {
     "name": "COALESCE(o.name, '') ASC",

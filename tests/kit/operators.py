@@ -1,11 +1,13 @@
 """An operator of a whole server, and what the audit log says of their deeds."""
 
+from argparse import Namespace
 from typing import Any
 
 from federation.ids import UserID
+from homeserver.accounts.commands import create_user
 from homeserver.storage.accounts import set_admin
 from tests.kit.people import Person
-from tests.kit.server import ServerCase
+from tests.kit.server import PASSWORD, ServerCase
 
 V1, V2, V3 = (f"/_synapse/admin/v{number}" for number in (1, 2, 3))
 AUDIT = "/_parta/admin/v1/audit"
@@ -32,3 +34,10 @@ class OperatorCase(ServerCase):
     async def deeds(self, **query: object) -> list[tuple[str, str]]:
         """The deeds of the log, oldest first, and to whom they were done."""
         return [(entry["deed"], entry["subject"]) for entry in reversed(await self.log(**query))]
+
+
+async def make_operator(case: ServerCase) -> Person:
+    """An operator of the region, whom no school knows, made at the console."""
+    arguments = Namespace(name="head", admin=True, password=PASSWORD)
+    await create_user(case.server.clerk, arguments, lambda line: None)
+    return await case.log_in("head")

@@ -69,4 +69,6 @@ class _AliasAPI:
         return {}
 
     async def of_room(self, call: Call) -> Reply:
-        return {"aliases": await self._aliases.of_room(call.caller.user_id, call.params["roomId"])}
+        caller = call.caller
+        found = await self._aliases.of_room(caller.user_id, call.params["roomId"], is_admin=caller.admin)
+        return {"aliases": found}

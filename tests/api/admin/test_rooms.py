@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
+from homeserver.storage.roomlist import ORDERS
 from tests.kit.operators import FORBIDDEN, NOT_FOUND, V1, OperatorCase
 
 ROOMS = f"{V1}/rooms"
@@ -47,8 +48,7 @@ class Listing(OperatorCase):
         self.assertEqual(await self.rooms(dir="b"), [self.open, self.empty, self.space])
         self.assertEqual(await self.rooms(order_by="joined_members"), [self.open, self.space, self.empty])
         self.assertEqual((await self.rooms(order_by="size", dir="b"))[0], self.empty)
-        for order in ("alphabetical", "canonical_alias", "joined_local_members", "version", "creator", "encryption",
-                      "federatable", "public", "join_rules", "guest_access", "history_visibility", "state_events"):  # fmt: skip
+        for order in ORDERS:
             for way in ("f", "b"):
                 self.assertEqual(len(await self.rooms(order_by=order, dir=way)), 3)
         self.assertEqual(await self.head.refused("GET", ROOMS, order_by="x"), (400, "M_INVALID_PARAM"))
@@ -168,6 +168,13 @@ class LookingIn(OperatorCase):
         self.assertEqual({entry["subject"] for entry in noted}, {self.room})
         self.assertEqual([entry["detail"]["what"] for entry in reversed(noted)],
                          ["details", "members", "state", "messages", "context", "hierarchy", "extremities"])  # fmt: skip
+
+    async def test_which_aliases_lead_there(self) -> None:
+        path = f"/rooms/{quote(self.room)}/aliases"
+        await self.bob.ok("PUT", f"/directory/room/{quote('#den:parta.test', safe='')}", {"room_id": self.room})
+        self.assertEqual(await self.head.ok("GET", path), {"aliases": ["#den:parta.test"]})
+        anna = await self.register("anna")
+        self.assertEqual(await anna.refused("GET", path), FORBIDDEN)
 
     async def test_what_the_next_event_is_built_on(self) -> None:
         found = await self.head.ok("GET", f"{self.path}/forward_extremities")
