@@ -10,6 +10,7 @@ from federation.ids import UserID
 from homeserver.policy import FindPerson, Policy, allows
 from homeserver.storage.database import Database
 from homeserver.storage.names import Match, load_matches, words_of
+from homeserver.storage.search.stems import stems_of
 
 MOST_FOUND: Final = 50
 MOST_LOOKED_AT: Final = 1000
@@ -27,11 +28,19 @@ class UserDirectory:
 
     async def search(self, by: UserID, term: str, limit: int) -> tuple[Sequence[Match], bool]:
         """People whose display name and localpart have words that begin as those of the term do, best matches first;
-        and whether there are more of them.
+        and whether there are more of them. If nobody's do, other forms of these words count as well.
 
         Spec: client-server-api#post_matrixclientv3user_directorysearch
         """
-        words = sorted(words_of(_strip(term[:LONGEST_TERM])), key=len, reverse=True)
+        words = words_of(_strip(term[:LONGEST_TERM]))
+        found, limited = await self._find(by, words, limit)
+        if not found and words:
+            stems = await self._database.read(stems_of, words)
+            found, limited = await self._find(by, list(dict.fromkeys(stems[word] for word in words)), limit)
+        return found, limited
+
+    async def _find(self, by: UserID, terms: Sequence[str], limit: int) -> tuple[Sequence[Match], bool]:
+        words = sorted(terms, key=len, reverse=True)
         most = min(limit, MOST_FOUND)
         found: dict[UserID, Match] = {}
         seen: set[UserID] = set()

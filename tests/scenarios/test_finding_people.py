@@ -25,6 +25,9 @@ class FindingPeople(DistrictCase):
             ("pupil1", "журавлёв", {"pupil2"}),
             ("parent1", "лапин", {"pupil1", "parent1"}),
             ("parent1", "журавлев", {"parent2"}),
+            ("teacher2", "лапиным", {"pupil1", "parent1"}),
+            ("pupil1", "журавлёвой", {"pupil2"}),
+            ("pupil1", "рябинину", set()),
             ("teacher2", "котов", set()),
             ("newcomer", "лапин", set()),
         ):

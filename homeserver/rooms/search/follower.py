@@ -18,9 +18,9 @@ from homeserver.storage.search.words import KINDS
 
 SOON_S: Final = 1.0
 """How long after something was sent it is indexed, if nobody searches before: then with all that was sent meanwhile."""
-PAUSE_S: Final = 0.1
+PAUSE_S: Final = 0.05
 """How long the writer is left to others between two batches."""
-MOST_BATCHES: Final = 20
+MOST_BATCHES: Final = 40
 """How many batches a search waits for; it then does without what was sent in the last moments."""
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,6 @@ class Follower:
     def heed(self, changes: Sequence[Change]) -> None:
         """Take note that something was committed."""
         if any(isinstance(change, EventAdded) and change.event.type in KINDS for change in changes):
-            self._older = self._older or any(isinstance(c, EventAdded) and c.event.stream < 0 for c in changes)
             self._wake(SOON_S)
 
     def _wake(self, delay_s: float) -> None:

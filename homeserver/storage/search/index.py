@@ -15,7 +15,7 @@ from homeserver.storage.relations import find_relation
 from homeserver.storage.search.stems import stems_of
 from homeserver.storage.search.words import KINDS, text_of, words_in
 
-AT_ONCE: Final = 100
+AT_ONCE: Final = 50
 """How many events a unit of work indexes."""
 
 _TO_FIND: Final = (
@@ -66,23 +66,25 @@ class _Text(NamedTuple):
 
 
 def is_behind(txn: Txn) -> bool:
-    """Whether something was sent that is not in the index yet."""
+    """Whether something was sent, or came from another server, that is not in the index yet."""
     newest, _ = _load_progress(txn)
+    if txn.one("SELECT nid FROM search_waiting LIMIT 1") is not None:
+        return True
     return txn.one(f"{_TO_FIND} AND stream > ? LIMIT 1", (newest,)) is not None
 
 
 def index_next(txn: Txn) -> bool:
-    """Index the next events of the stream; whether there may be more."""
+    """Index the next events of the stream, and some of those that wait; whether there may be more."""
     newest, _ = _load_progress(txn)
     rows = txn.all(f"{_TO_FIND} AND stream > ? ORDER BY stream LIMIT ?", (newest, AT_ONCE))
     if rows:
         _index(txn, [_Found(*row) for row in rows])
         txn.run("UPDATE search_progress SET newest = ?", (rows[-1][3],))
-    return len(rows) == AT_ONCE
+    return AT_ONCE in (len(rows), _index_waiting(txn))
 
 
 def index_older(txn: Txn) -> bool:
-    """Index the events before the oldest that is in the index, and those that wait; whether there may be more."""
+    """Index the events before the oldest that is in the index; whether there may be more."""
     _, oldest = _load_progress(txn)
     rows = txn.all(
         f"{_TO_FIND} AND stream > 0 AND stream < ? ORDER BY stream DESC LIMIT ?",
@@ -91,11 +93,7 @@ def index_older(txn: Txn) -> bool:
     if rows:
         _index(txn, [_Found(*row) for row in rows])
         txn.run("UPDATE search_progress SET oldest = ?", (rows[-1][3],))
-    waiting = [nid for (nid,) in txn.all("SELECT nid FROM search_waiting LIMIT ?", (AT_ONCE,))]
-    if waiting:
-        _index(txn, [_Found(*row) for row in txn.all_in(f"{_TO_FIND} AND nid {{in}}", waiting)])
-        txn.many("DELETE FROM search_waiting WHERE nid = ?", [(nid,) for nid in waiting])
-    return AT_ONCE in (len(rows), len(waiting))
+    return len(rows) == AT_ONCE
 
 
 def append_waiting(txn: Txn, nid: int) -> None:
@@ -112,6 +110,14 @@ def remove_from_index(txn: Txn, nids: Collection[int]) -> None:
 def mark_stem(room_nid: int, stem: str) -> str:
     """A stem as the index has it, in a room."""
     return f"{room_nid}_{stem}"
+
+
+def _index_waiting(txn: Txn) -> int:
+    waiting = [nid for (nid,) in txn.all("SELECT nid FROM search_waiting LIMIT ?", (AT_ONCE,))]
+    if waiting:
+        _index(txn, [_Found(*row) for row in txn.all_in(f"{_TO_FIND} AND nid {{in}}", waiting)])
+        txn.many("DELETE FROM search_waiting WHERE nid = ?", [(nid,) for nid in waiting])
+    return len(waiting)
 
 
 def _load_progress(txn: Txn) -> tuple[int, int]:

@@ -43,6 +43,15 @@ for (let page = 0; page < 10 && there.oldState.paginationToken !== null; page++)
 assert.deepEqual(bodies().map((event) => event.getId()), sent);
 assert.equal(there.getLiveTimeline().getEvents()[0].getType(), EventType.RoomCreate);
 
+let search = await phone.searchRoomEvents({ term: "строками" });
+assert.equal(search.count, 29);
+assert.deepEqual(search.highlights, ["строка"]);
+while (search.next_batch) search = await phone.backPaginateRoomEventsSearch(search);
+assert.deepEqual(
+    search.results.map((result) => result.context.getEvent().getId()),
+    sent.filter((eventId) => eventId !== sent.at(-2)).reverse(),
+);
+
 const typed = happens(alice, RoomMemberEvent.Typing, (_e, member) => member.userId === bob.getUserId() && member.typing);
 await bob.sendTyping(roomId, true, 20_000);
 await typed;
