@@ -309,15 +309,8 @@ class _Listener(Protocol):
         cast("Any", self.transport).loseConnection()
 
 
-_FAULTS: Final = (
-    ConnectError,
-    ConnectingCancelledError,
-    DNSLookupError,
-    ResponseFailed,
-    RequestTransmissionFailed,
-    SSL.Error,
-    ValueError,
-)
+_NO_WAY: Final = (ConnectError, ConnectingCancelledError, DNSLookupError)
+_FAULTS: Final = (*_NO_WAY, ResponseFailed, RequestTransmissionFailed, SSL.Error, ValueError)
 
 
 class Download:

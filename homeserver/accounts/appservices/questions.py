@@ -2,7 +2,7 @@
 
 A service of an earlier time that does not know the present paths is asked again at those of its time.
 
-Spec: application-service-api#homeserver---application-service-api
+Spec: application-service-api#legacy-routes
 """
 
 from collections.abc import Mapping, Sequence

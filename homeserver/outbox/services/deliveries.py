@@ -24,33 +24,22 @@ from homeserver.accounts.appservices.questions import Questions
 from homeserver.accounts.appservices.registry import AppService
 from homeserver.ephemeral.presence import Presences
 from homeserver.ephemeral.typing import Typing
+from homeserver.outbox.services.interest import MEMBER, is_target
 from homeserver.outbox.services.interest import Rooms as Interested
 from homeserver.outbox.services.line import Line
-from homeserver.outbox.services.parcels import (
-    MOST_EVENTS,
-    Parcel,
-    encode_receipt,
-    encode_typing,
-    load_key_news,
-)
+from homeserver.outbox.services.packing import Packing
 from homeserver.policy import Policy, SeePresence, SeeRoom, allows
 from homeserver.rooms.rooms import Rooms
 from homeserver.storage.appservices import (
     LineRecord,
-    Passed,
-    Queued,
     Stay,
     find_line,
-    load_passed,
-    load_queued,
-    remove_queued,
     set_line,
     shares_room,
 )
 from homeserver.storage.changes import AliasesChanged, EventAdded, ReceiptMoved, StateRewritten, UserDataChanged
-from homeserver.storage.database import Change, Database, StorageUnavailable, Txn
-from homeserver.storage.events import RoomEvent, load_whole
-from homeserver.storage.rooms import load_rooms
+from homeserver.storage.database import Change, Database, StorageUnavailable
+from homeserver.storage.events import RoomEvent
 
 PAGE: Final = 1000
 """How much of the stream is looked through at a time for a service that is behind."""
@@ -61,7 +50,6 @@ NOTE_S: Final = 30.0
 """How often it is noted how far services are of which there was nothing to tell."""
 PAUSE_S: Final = 1.0
 """How long to wait for storage that is not there."""
-MEMBER: Final = "m.room.member"
 
 _log = Logger()
 
@@ -88,10 +76,10 @@ class Deliveries:
         self._world = world
         self._services = [service for service in world.questions.services.all if service.url is not None]
         self._interested = Interested(self._services, world.database, self._may_hear)
+        self._packing = Packing(world.database, self._interested, world.typing, world.presences, world.now_ms)
         self._lines: dict[str, Line] = {}
         self._news: deque[Change | UserID] = deque()
         self._position = 0
-        self._offered = 0
         self._state: Literal["new", "running", "stopped"] = "new"
         self._is_working = False
         self._running: set[Deferred[None]] = set()
@@ -186,8 +174,10 @@ class Deliveries:
             await self._breathe()
             done = 0
             while self._news and self._state == "running":
-                await self._take(self._news[0])
-                self._news.popleft()
+                try:
+                    await self._take(self._news[0])
+                finally:
+                    self._news.popleft()
                 done += 1
                 if done % SLICE == 0:
                     await self._breathe()
@@ -209,18 +199,18 @@ class Deliveries:
 
     def _advance(self, position: int) -> None:
         """Everything up to there was looked at."""
-        self._offered = self._interested.position = max(self._offered, position)
+        self._interested.position = max(self._interested.position, position)
 
     async def _breathe(self, delay_s: float = 0) -> None:
         await deferLater(self._world.clock, delay_s, lambda: None)
 
     async def _take_event(self, change: EventAdded) -> None:
         held = change.event
-        if held.stream <= self._offered:
+        if held.stream <= self._interested.position:
             return
         known = self._interested.find(held.room_nid)
         if known is None:
-            self._interested.position = held.stream - 1
+            self._advance(held.stream - 1)
             known = await self._interested.load(held.room_nid, held.event.room_id)
         if held.type == MEMBER:
             stay = Stay(UserID(held.state_key or ""), held.stream, held.membership == "join")
@@ -228,10 +218,14 @@ class Deliveries:
         if known or held.type == MEMBER:
             for line in self._lines.values():
                 interest = known.get(line.service)
-                if (interest is not None and interest.covers(held.stream)) or _is_target(line.service, held):
+                if (interest is not None and interest.covers(held.stream)) or self._is_target(line.service, held):
                     line.put(held)
                     self._start(line)
         self._advance(held.stream)
+
+    def _is_target(self, service: AppService, held: RoomEvent) -> bool:
+        """Whether an event is a change of the membership of one of the service's people."""
+        return service.may_enter(held.event.room_id) and is_target(service, held.type, held.state_key)
 
     async def _take_receipt(self, change: ReceiptMoved) -> None:
         if not any(line.service.hears_ephemeral for line in self._lines.values()):
@@ -304,7 +298,7 @@ class Deliveries:
         try:
             await self._breathe()  # let what comes together go together
             while line.is_ready and self._state == "running":
-                if line.body is None and not await self._pack(line):
+                if line.body is None and not await self._packing.pack(line):
                     continue
                 await self._send(line)
         except (RemoteFault, StorageUnavailable) as fault:
@@ -322,7 +316,7 @@ class Deliveries:
         line.body = None
         line.failures = 0
         if not line.is_ready:
-            await self._store(line, None)
+            await self._packing.note(line)
 
     def _try_later(self, line: Line, fault: Exception) -> None:
         if self._state != "running":
@@ -340,93 +334,7 @@ class Deliveries:
         line.timer = None
         self._start(line)
 
-    # what goes into a transaction
-
-    async def _pack(self, line: Line) -> bool:
-        """Make the next transaction and store it; False when there was nothing to tell after all."""
-        parcel = await self._read_stream(line) if line.is_behind else self._take_held(line)
-        fleeting = dict(line.fleeting)
-        parcel.ephemeral = [self._encode(what) for what in fleeting.values()]
-        if line.has_mail:
-            line.has_mail = False
-            parcel.mail = await self._world.database.read(load_queued, line.service.id, MOST_MAIL)
-            line.has_mail |= len(parcel.mail) == MOST_MAIL
-        if line.has_keys:
-            line.has_keys = False
-            parcel.keys = await self._world.database.read(load_key_news, line.service.id, line.noted)
-        if parcel.is_empty:
-            line.position = parcel.upto
-            return False
-        try:
-            await self._put_down(line, parcel)
-        except StorageUnavailable:
-            line.held.clear()
-            line.is_behind = True  # what was taken out of memory is in the stream
-            line.has_mail = line.has_keys = line.service.encrypts
-            raise
-        for key, what in fleeting.items():
-            if line.fleeting.get(key) is what:
-                del line.fleeting[key]
-        return True
-
-    async def _put_down(self, line: Line, parcel: Parcel) -> None:
-        number = max(line.number + 1, self._world.now_ms())
-        body = parcel.encode(line.service)
-        record = LineRecord(position=parcel.upto, number=number, body=body)
-        await self._world.database.write(_store_parcel, line.service.id, record, parcel.mail)
-        line.position = line.noted = parcel.upto
-        line.number, line.body = number, body
-
-    def _take_held(self, line: Line) -> Parcel:
-        parcel, now_ms = Parcel(upto=line.position), self._world.now_ms()
-        while line.held and not parcel.is_full:
-            parcel.add(line.held.popleft(), line.service, now_ms)
-        if not line.held:
-            parcel.upto = max(parcel.upto, self._offered)
-        return parcel
-
-    async def _read_stream(self, line: Line) -> Parcel:
-        """The next page of what the service has missed; with the last it is behind no more."""
-        upto, parcel = self._offered, Parcel(upto=line.position)
-        page = await self._world.database.read(load_passed, line.position, upto, PAGE)
-        wanted = [passed for passed in page if await self._was_concerned(line.service, passed)][: MOST_EVENTS + 1]
-        events = await self._world.database.read(_load_events, wanted[:MOST_EVENTS])
-        now_ms = self._world.now_ms()
-        for passed in wanted:
-            if parcel.is_full:
-                return parcel
-            held = events.get(passed.nid)
-            if held is not None:  # else purged meanwhile
-                parcel.add(held, line.service, now_ms)
-        if len(page) == PAGE:
-            parcel.upto = page[-1].stream
-        else:
-            parcel.upto = upto
-            line.is_behind = upto != self._offered
-        return parcel
-
-    async def _was_concerned(self, service: AppService, passed: Passed) -> bool:
-        """Whether a service was to hear of an event when it came."""
-        if not service.may_enter(passed.room_id):
-            return False
-        if passed.type == MEMBER and service.covers_user(UserID(passed.state_key or "")):
-            return True
-        interest = (await self._interested.load(passed.room_nid, passed.room_id)).get(service)
-        return interest is not None and interest.covers(passed.stream)
-
-    def _encode(self, what: RoomID | UserID | ReceiptMoved) -> bytes:
-        if isinstance(what, ReceiptMoved):
-            return encode_receipt(what)
-        if what.startswith("@"):
-            return self._world.presences.event(UserID(what))
-        return encode_typing(what, self._world.typing.users(RoomID(what)))
-
     # how far everybody is
-
-    async def _store(self, line: Line, body: bytes | None) -> None:
-        record = LineRecord(position=line.position, number=line.number, body=body)
-        await self._world.database.write(set_line, line.service.id, record)
-        line.noted = line.position
 
     def _note_again(self) -> None:
         self._timer = self._world.clock.callLater(NOTE_S, self._note_again)
@@ -437,10 +345,10 @@ class Deliveries:
         for line in self._lines.values():
             if line.is_busy or line.body is not None or line.held or line.is_behind:
                 continue
-            line.position = max(line.position, self._offered)
+            line.position = max(line.position, self._interested.position)
             if line.position != line.noted:
                 with suppress(StorageUnavailable):
-                    await self._store(line, None)
+                    await self._packing.note(line)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something beside, until `stop`."""
@@ -453,26 +361,3 @@ class Deliveries:
     def _report(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
             _log.failure("telling application services failed", failure)
-
-
-def _is_target(service: AppService, held: RoomEvent) -> bool:
-    """Whether an event is a change of the membership of one of the service's people."""
-    return (
-        held.type == MEMBER
-        and service.may_enter(held.event.room_id)
-        and service.covers_user(UserID(held.state_key or ""))
-    )
-
-
-def _load_events(txn: Txn, passed: Sequence[Passed]) -> dict[int, RoomEvent]:
-    rooms = load_rooms(txn, {each.room_id for each in passed})
-    found: dict[int, RoomEvent] = {}
-    for room in rooms.values():
-        found |= load_whole(txn, room, [each.nid for each in passed if each.room_nid == room.nid])
-    return found
-
-
-def _store_parcel(txn: Txn, service_id: str, record: LineRecord, mail: Sequence[Queued]) -> None:
-    """The unit of a transaction: from here on it is told as it is, whatever happens."""
-    set_line(txn, service_id, record)
-    remove_queued(txn, mail)

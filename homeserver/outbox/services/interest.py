@@ -16,6 +16,7 @@ from homeserver.storage.appservices import Stay, load_stays
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.directory import load_aliases
 
+MEMBER: Final = "m.room.member"
 MOST_ROOMS: Final = 50_000
 """Of how many rooms it is remembered whom they concern."""
 
@@ -124,3 +125,8 @@ def _build(service: AppService, room_id: RoomID, aliases: Iterable[RoomAlias], s
         if stay.user_id in covered:
             interest.move(stay)
     return interest
+
+
+def is_target(service: AppService, event_type: str, state_key: str | None) -> bool:
+    """Whether an event is a change of the membership of one of a service's people."""
+    return event_type == MEMBER and service.covers_user(UserID(state_key or ""))

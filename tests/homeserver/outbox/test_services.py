@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from homeserver.outbox.services import deliveries, line
+from homeserver.outbox.services import line, packing
 from homeserver.storage.database import Txn
 from tests.kit.appservices import REGISTRATION, Bridge, ServiceCase
 from tests.kit.people import Person
@@ -70,7 +70,7 @@ class Told(ServiceCase):
     async def test_who_was_away_is_told_everything_in_order(self) -> None:
         self.patch(line, "MOST_HELD", 10)
         self.patch(line, "FIRST_DELAY_S", 0.05)
-        self.patch(deliveries, "PAGE", 7)
+        self.patch(packing, "PAGE", 7)
         alice, _, room = await self.bridged_room()
         await self.settle()
         port = await self.bridge.close()
