@@ -185,6 +185,19 @@ BODIES: Mapping[str, Any] = {
         "since": None,
         "filter": {"generic_search_term": "x", "room_types": [None, "m.space"]},
     },
+    "/v3/search": {
+        "search_categories": {
+            "room_events": {
+                "search_term": "x",
+                "keys": ["content.body"],
+                "filter": {"limit": 5, "rooms": ["{room}"], "types": ["m.room.message"], "contains_url": False},
+                "order_by": "recent",
+                "event_context": {"before_limit": 1, "after_limit": 1, "include_profile": True},
+                "include_state": True,
+                "groupings": {"group_by": [{"key": "room_id"}]},
+            }
+        }
+    },
     "/directory/list/room/{roomId}": {"visibility": "public"},
     "/organisations": {
         "name": "Школа № {number}",

@@ -69,6 +69,7 @@ def build_fields(things: Things) -> dict[str, Any]:
         **{"kind": None, "app_id": "x", "pushkey": "x", "algorithm": "x", "auth_data": {}, "device_id": device},
         **{"search_categories": {"room_events": {"search_term": "своих", "filter": {"rooms": [room]}}}},
         **{"delay_ms": 60_000, "content": {}, "action": "send"},
+        "search_categories": {"room_events": {"search_term": "только своих", "filter": {"rooms": [room]}}},
         **{"device_data": {}, "m.relates_to": {"rel_type": "m.thread", "event_id": event}},
     }
 
