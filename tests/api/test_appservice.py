@@ -1,9 +1,34 @@
 """Application services as clients: whom they act for, what they make, and what is theirs alone."""
 
+import re
+from urllib.parse import quote
+
 from tests.kit.appservices import AS_TOKEN, ServiceCase
 from tests.kit.people import V3
 
 SERVICE = "m.login.application_service"
+LAST = ("/ping", "/deactivate", "/leave", "/forget")
+"""The ends of doors that end something, or ask the service itself."""
+FIELDS = {
+    "messages": {},
+    "one_time_keys": {},
+    "device_keys": {},
+    "kind": None,
+    "app_id": "a",
+    "pushkey": "p",
+    "typing": True,
+    "presence": "online",
+    "device_id": "D",
+    "device_data": {"algorithm": "x"},
+    "algorithm": "m.megolm_backup.v1.curve25519-aes-sha2",
+    "auth_data": {"public_key": "A" * 43},
+    "search_term": "a",
+    "new_version": "12",
+    "actions": [],
+    "visibility": "public",
+    "devices": [],
+}
+"""Something for nearly all doors: each reads the fields that it knows."""
 
 
 class Identity(ServiceCase):
@@ -232,3 +257,22 @@ class Free(ServiceCase):
     async def test_a_service_that_is_not_to_be_limited_is_not(self) -> None:
         anna = await self.ghost("anna")
         self.assertEqual([(await anna.call("POST", "/createRoom", {})).status for _ in range(25)], [200] * 25)
+
+
+class EveryDoor(ServiceCase):
+    async def test_no_door_breaks_for_who_has_no_device(self) -> None:
+        anna = await self.ghost("anna")
+        room = await anna.create_room()
+        event_id = await anna.send(room, "hi")
+        parts = {"roomId": room, "roomIdOrAlias": room, "userId": anna.user_id, "eventId": event_id, "txnId": "t"}
+        bodies: list[object] = [{}, {**FIELDS, "room_id": room, "user_id": anna.user_id}]
+        broken = []
+        for route in self.factory.edge._bound:  # type: ignore[attr-defined]  # what the listener answers
+            if not route.path.startswith("/_matrix/client/") or route.path.endswith(LAST):
+                continue
+            path = re.sub(r"\{(\w+)\}", lambda name: quote(parts.get(name[1], "x"), safe=""), route.path)
+            for body in bodies if route.method != "GET" else [None]:
+                reply = await anna.call(route.method, path, body, timeout="0", dir="b")
+                if reply.status >= 500:
+                    broken.append((route.method, route.path, reply.status, reply.body))
+        self.assertEqual(broken, [])
