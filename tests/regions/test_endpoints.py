@@ -11,13 +11,6 @@ V1 = "/_matrix/federation/v1"
 V2 = "/_matrix/federation/v2"
 
 NOT_YET = {
-    f"{V1}/event_auth/{{}}/{{}}",
-    f"{V1}/backfill/{{}}",
-    f"{V1}/event/{{}}",
-    f"{V1}/get_missing_events/{{}}",
-    f"{V1}/state/{{}}",
-    f"{V1}/state_ids/{{}}",
-    f"{V1}/timestamp_to_event/{{}}",
     f"{V1}/invite/{{}}/{{}}",
     f"{V2}/invite/{{}}/{{}}",
     f"{V1}/make_join/{{}}/{{}}",
@@ -34,7 +27,6 @@ NOT_YET = {
     "/_matrix/policy/v1/sign",
     f"{V1}/3pid/onbind",
     f"{V1}/exchange_third_party_invite/{{}}",
-    f"{V1}/send/{{}}",
     f"{V1}/user/devices/{{}}",
     f"{V1}/user/keys/claim",
     f"{V1}/user/keys/query",
