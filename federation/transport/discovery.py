@@ -34,7 +34,8 @@ from federation.transport.memory import Memory
 
 WELL_KNOWN: Final = "/.well-known/matrix/server"
 WELL_KNOWN_BYTES: Final = 50 * 1024
-WELL_KNOWN_S: Final = 10.0
+WELL_KNOWN_MS: Final = 10_000
+"""How long a delegation is waited for, redirects included."""
 MOST_REDIRECTS: Final = 5
 SRV_S: Final = (1, 3, 6)
 """How long each attempt to ask for an SRV record waits, in seconds."""
@@ -145,9 +146,11 @@ class Discovery:
         Raises: Unreachable; TooMuch; BadAnswer.
         """
         seen: set[str] = set()
+        until_ms = self._sources.now_ms() + WELL_KNOWN_MS
         for _ in range(MOST_REDIRECTS + 1):
             seen.add(url)
-            request = Outgoing(method="GET", url=url, headers={}, most_bytes=WELL_KNOWN_BYTES, within_s=WELL_KNOWN_S)
+            left_s = max(until_ms - self._sources.now_ms(), 0) / 1000
+            request = Outgoing(method="GET", url=url, headers={}, most_bytes=WELL_KNOWN_BYTES, within_s=left_s)
             answer = await self._sources.outward.ask(request)
             if answer.status == 200:
                 return answer

@@ -80,6 +80,11 @@ class Line:
         """Whether there is nothing to remember."""
         return not self.failures and self._turns.is_idle
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is going on, whatever there is to remember."""
+        return self._turns.is_idle
+
     async def enter(self, now_ms: Callable[[], int]) -> None:
         """Wait for a turn; whoever got one must `leave`.
 

@@ -25,6 +25,8 @@ from federation.transport.agent import BrokenOff, Download, Incoming, Outgoing, 
 from federation.transport.lines import Line
 
 MOST_BYTES: Final = 32 << 20
+MOST_LINES: Final = 10_000
+"""How many servers that are away are remembered."""
 MOST_ERROR_BYTES: Final = 1 << 16
 _AWAY: Final = frozenset({502, 503, 504})
 """What a proxy answers for a server that is away."""
@@ -184,8 +186,17 @@ class Peers:
     def _line(self, server: ServerName) -> Line:
         line = self._lines.get(server)
         if line is None:
+            if len(self._lines) >= MOST_LINES:
+                self._forget_some()
             line = self._lines[server] = Line()
         return line
+
+    def _forget_some(self) -> None:
+        """Forget a tenth of those that are away: whom to try again first."""
+        quiet = sorted((line.retry_ms, server) for server, line in self._lines.items() if line.is_quiet)
+        for _, server in quiet[: MOST_LINES // 10]:
+            del self._lines[server]
+            self._keep(server, None)
 
     def _build(self, destination: ServerName, method: str, uri: str, body: object | None) -> Outgoing:
         """The signed request. Raises: Refused; BadJSON for a body of ours that has no canonical form."""

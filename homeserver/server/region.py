@@ -27,11 +27,14 @@ class RegionParts:
     regions: Regions
     peers: Peers
     keyring: Keyring
+    stored_keys: StoredKeys
 
     async def begin(self) -> None:
         """Remember with whom to talk, and who could not be reached."""
-        await self.regions.begin()
-        await self.peers.begin()
+        if self.regions.mode != "none":
+            await self.regions.begin()
+            await self.peers.begin()
+            await self.stored_keys.tidy()
 
 
 def build_region(core: Core) -> RegionParts:
@@ -44,11 +47,12 @@ def build_region(core: Core) -> RegionParts:
     published = Published(server, own, world.now_ms)
     regions = _build_regions(core)
     peers = _build_peers(core, own, regions)
+    stored_keys = StoredKeys(core.database)
     keyring = Keyring(
         Archive(
             ours=published,
             peers=peers,
-            store=StoredKeys(core.database),
+            store=stored_keys,
             notaries=[parse_server_name(notary) for notary in world.settings.federation.notaries],
             find_listed=regions.find_keys,
             check=regions.check,
@@ -57,7 +61,9 @@ def build_region(core: Core) -> RegionParts:
             threads=world.reactor.getThreadPool(),
         )
     )
-    return RegionParts(keys=own, published=published, regions=regions, peers=peers, keyring=keyring)
+    return RegionParts(
+        keys=own, published=published, regions=regions, peers=peers, keyring=keyring, stored_keys=stored_keys
+    )
 
 
 def _build_regions(core: Core) -> Regions:

@@ -3,6 +3,8 @@
 Spec: server-server-api#retrieving-server-keys
 """
 
+from typing import Final
+
 from federation.ids import ServerName
 from federation.keys import ServerKeys
 from homeserver.storage.database import Database, Insert, Txn
@@ -12,6 +14,10 @@ _SET = Insert(
     " ON CONFLICT (server_name) DO UPDATE SET"
     " received_ms = excluded.received_ms, valid_until_ms = excluded.valid_until_ms, raw = excluded.raw"
 )
+
+
+MOST_KEPT: Final = 50_000
+"""Of how many servers the keys are kept over a start."""
 
 
 class StoredKeys:
@@ -27,6 +33,16 @@ class StoredKeys:
     async def set(self, keys: ServerKeys, received_ms: int) -> None:
         """Keep a server's newest answer."""
         await self._database.write(set_server_keys, keys, received_ms)
+
+    async def tidy(self) -> None:
+        """Forget the oldest, should there be very many."""
+        await self._database.write(remove_oldest_keys, MOST_KEPT)
+
+
+def remove_oldest_keys(txn: Txn, most: int) -> int:
+    """Keep the keys of so many servers, those that were received last; how many were removed."""
+    row = txn.one("SELECT received_ms FROM server_keys ORDER BY received_ms DESC LIMIT 1 OFFSET ?", (most,))
+    return 0 if row is None else txn.run("DELETE FROM server_keys WHERE received_ms <= ?", row)
 
 
 def find_server_keys(txn: Txn, server: ServerName) -> tuple[bytes, int] | None:

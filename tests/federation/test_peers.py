@@ -16,7 +16,7 @@ from federation.ids import ServerName
 from federation.requests import check_request, parse_request_auth
 from federation.transport.discovery import Discovery, Sources
 from federation.transport.lines import AT_ONCE, FIRST_DELAY_MS
-from federation.transport.peers import Peers, Sender, Standing
+from federation.transport.peers import MOST_LINES, Peers, Sender, Standing
 from tests.kit.databases import reactor_in_use
 from tests.kit.elsewhere import ElsewhereCase, Said
 
@@ -207,6 +207,18 @@ class Asking(PeersCase):
         self.peers.heard_from(ServerName("stranger.test"))
         await self.ask()
         assert self.kept.rows == {}
+
+    async def test_of_very_many_that_are_away_those_to_be_tried_first_are_forgotten(self) -> None:
+        for number in range(MOST_LINES):
+            self.kept.rows[ServerName(f"s{number}.test")] = Standing(1, self.now + number)
+        self.peers = self.build()
+        await self.peers.begin()
+        assert self.peers.away == MOST_LINES
+        self.say()
+        await self.ask()
+        assert self.peers.away == MOST_LINES - MOST_LINES // 10
+        assert len(self.kept.rows) == self.peers.away
+        assert ServerName("s0.test") not in self.kept.rows
 
     async def test_keys_are_fetched_without_a_signature_also_from_who_is_left_alone(self) -> None:
         self.kept.rows[self.north] = Standing(7, self.now + 1_000_000)

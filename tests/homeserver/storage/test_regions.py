@@ -9,7 +9,7 @@ from federation.transport.peers import Standing
 from homeserver.storage.database import Database
 from homeserver.storage.destinations import StoredDestinations
 from homeserver.storage.regions import StoredList, find_region_list, set_region_list
-from homeserver.storage.serverkeys import StoredKeys
+from homeserver.storage.serverkeys import StoredKeys, remove_oldest_keys
 from tests.kit.databases import on_both_databases
 
 NORTH, SOUTH = ServerName("north.example"), ServerName("south.example")
@@ -32,6 +32,17 @@ class RegionTables(TestCase):
             await store.set(keys, NOW + number)
             assert await store.find(NORTH) == (keys.raw, NOW + number)
         assert await store.find(SOUTH) is None
+
+    async def test_of_very_many_servers_the_newest_keys_are_kept(self) -> None:
+        store = StoredKeys(self.db)
+        for number in range(5):
+            server = ServerName(f"s{number}.example")
+            answer = build_server_keys(server, [SigningKey("a_1", bytes(32))], old_keys={}, valid_until_ms=NOW)
+            await store.set(parse_server_keys(answer, server=server, received_ms=NOW), NOW + number)
+        assert await self.db.write(remove_oldest_keys, 5) == 0
+        assert await self.db.write(remove_oldest_keys, 2) == 3
+        kept = [await store.find(ServerName(f"s{number}.example")) is not None for number in range(5)]
+        assert kept == [False, False, False, True, True]
 
     async def test_the_standing_of_a_server_is_kept_until_it_is_well(self) -> None:
         store = StoredDestinations(self.db)
