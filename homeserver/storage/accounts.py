@@ -19,12 +19,17 @@ _USABLE = (
     "SELECT 1 FROM registration_tokens WHERE token = ? AND (uses_allowed IS NULL OR used < uses_allowed)"
     " AND (expires_ms IS NULL OR expires_ms > ?)"
 )
-_ACCOUNT = "SELECT user_id, kind, password_hash, admin, locked_ms, suspended_ms, deactivated_ms, erased_ms FROM users"
+_ACCOUNT = (
+    "SELECT user_id, kind, password_hash, admin, locked_ms, suspended_ms, deactivated_ms, erased_ms, appservice_id"
+    " FROM users"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """An account as it stands; `password_hash` is None when there is no login by password."""
+    """An account as it stands; `password_hash` is None when there is no login by password, `service_id` when it is not
+    an application service's.
+    """
 
     user_id: UserID
     kind: Kind
@@ -34,6 +39,7 @@ class Account:
     suspended: bool
     deactivated: bool
     erased: bool
+    service_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +209,7 @@ def load_propagations(txn: Txn, limit: int) -> list[tuple[UserID, Propagation, i
 
 
 def _account(row: tuple[object, ...]) -> Account:
-    user_id, kind, password_hash, admin, locked, suspended, deactivated, erased = row
+    user_id, kind, password_hash, admin, locked, suspended, deactivated, erased, service_id = row
     return Account(
         user_id=UserID(cast("str", user_id)),
         kind=cast("Kind", kind),
@@ -213,6 +219,7 @@ def _account(row: tuple[object, ...]) -> Account:
         suspended=suspended is not None,
         deactivated=deactivated is not None,
         erased=erased is not None,
+        service_id=cast("str | None", service_id),
     )
 
 

@@ -276,3 +276,7 @@ class EveryDoor(ServiceCase):
                 if reply.status >= 500:
                     broken.append((route.method, route.path, reply.status, reply.body))
         self.assertEqual(broken, [])
+
+
+class DevicesOnPostgreSQL(Devices):
+    dialect = "postgresql"

@@ -190,3 +190,7 @@ class OldService(ServiceCase):
         await anna.join(room)
         await alice.send(room, "hi")
         await self.until(lambda: self.bridge.bodies() == ["hi"])
+
+
+class DirectoriesOnPostgreSQL(Directories):
+    dialect = "postgresql"

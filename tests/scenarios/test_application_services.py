@@ -3,8 +3,9 @@
 from typing import Any
 from urllib.parse import quote
 
+from config.settings import Settings
 from homeserver.schools.rights import Kind
-from tests.kit.appservices import AS_TOKEN, ServiceCase
+from tests.kit.appservices import AS_TOKEN, REGISTRATION, ServiceCase
 from tests.kit.district import OFFICE, DistrictCase, try_to_send
 from tests.kit.people import V3
 
@@ -144,3 +145,28 @@ class Bridged(ServiceCase, DistrictCase):
         await teacher.call("GET", f"/profile/{quote('@stranger:north.example')}")
         await teacher.call("GET", f"/directory/room/{quote('#stranger:north.example')}")
         self.assertEqual(self.bridge.asked, [])
+
+
+class TwoServices(Bridged):
+    """A second service, whose namespace covers everybody, too; the operator named another room for it."""
+
+    configuration: dict[str, Any] = {
+        **DistrictCase.configuration,
+        "application_services": [None, {"registration": "xmpp.yaml", "rooms": []}],
+    }
+
+    def build_settings(self) -> Settings:
+        registration = {**REGISTRATION, "id": "xmpp", "as_token": "as2", "hs_token": "hs2", "url": None}
+        namespaces = {"users": [{"exclusive": False, "regex": "@.*"}]}
+        self.write_registration(
+            "xmpp.yaml", {**registration, "sender_localpart": "_xmpp_bot", "namespaces": namespaces}
+        )
+        return super().build_settings()
+
+    async def test_one_does_not_come_in_as_one_of_the_others(self) -> None:
+        anna = await self.ghost("anna")
+        await anna.join(self.named)
+        thief = self.service("_irc_anna", token="as2")
+        self.assertEqual(await thief.refused("GET", "/account/whoami"), FORBIDDEN)
+        other = self.service("_xmpp_bot", token="as2")
+        self.assertEqual((await other.call("POST", f"/join/{quote(self.named)}", {})).status, 403)

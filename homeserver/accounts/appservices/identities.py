@@ -89,7 +89,7 @@ class Identities:
         """The account that a service wants to act for.
 
         Raises:
-            Refused: It may not: it is not in its namespace, there is none, or it is a person's and this is a school.
+            Refused: It may not: it is not in its namespace, there is none, or another made it and this is a school.
         """
         if not service.covers_user(user_id):
             raise Refused("appservice", "The application service cannot act for this user")
@@ -100,16 +100,17 @@ class Identities:
             await self._make(service)
             account = await self._load(user_id)
         is_fit = account is not None and not account.deactivated and account.kind != "server"
-        if account is None or not is_fit or (self._only_own and account.kind != "appservice"):
+        if account is None or not is_fit or (self._only_own and account.service_id != service.id):
             raise Refused("appservice", "The application service has not registered this user")
         return account
 
     async def find_owner(self, user_id: UserID) -> AppService | None:
-        """The service that made an account for itself to act for, or whose own it is."""
-        for service in self.services.covering(user_id):
-            account = await self._load(user_id) if user_id not in self._accounts else self._accounts[user_id]
-            return service if account is not None and account.kind == "appservice" else None
-        return None
+        """The service that made an account, or whose own it is; None for a person's, and for one it covers no more."""
+        if not any(True for _ in self.services.covering(user_id)):
+            return None
+        account = self._accounts.get(user_id) or await self._load(user_id)
+        service = None if account is None or account.deactivated else self.services.find(account.service_id)
+        return service if service is not None and service.covers_user(user_id) else None
 
     def heed(self, position: int, changes: Iterable[Change]) -> None:
         """Forget the accounts and devices that a commit has changed."""

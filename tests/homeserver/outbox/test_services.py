@@ -289,3 +289,11 @@ class Encrypting(ServiceCase):
     def changed(self) -> set[str]:
         lists = (body.get("org.matrix.msc3202.device_lists", {}) for _, body in self.bridge.told)
         return {user_id for each in lists for user_id in each.get("changed", ())}
+
+
+class EncryptingOnPostgreSQL(Encrypting):
+    dialect = "postgresql"
+
+
+class FleetingOnPostgreSQL(Fleeting):
+    dialect = "postgresql"
