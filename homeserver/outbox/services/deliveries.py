@@ -237,7 +237,10 @@ class Deliveries:
                 self._start(line)
 
     async def _take_rewriting(self, change: StateRewritten) -> None:
-        self._interested.clear()
+        room = await self._world.rooms.load(change.room_id)
+        self._advance(change.position)
+        if room is not None:
+            self._interested.forget(room.nid)
 
     async def _take_aliases(self, change: AliasesChanged) -> None:
         self._interested.forget(change.room_nid)

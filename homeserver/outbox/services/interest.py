@@ -101,11 +101,6 @@ class Rooms:
         self._unseen += 1
         self._known.pop(room_nid, None)
 
-    def clear(self) -> None:
-        """All rooms are to be looked at again."""
-        self._unseen += 1
-        self._known.clear()
-
 
 def _read(
     txn: Txn, services: Sequence[AppService], room_nid: int, room_id: RoomID, upto: int
