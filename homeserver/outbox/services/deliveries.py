@@ -124,7 +124,8 @@ class Deliveries:
         self._position = position
         if not self._services or self._state == "stopped":
             return
-        self._news.extend(change for change in changes if type(change) in self._take_up)
+        news: list[Any] = [change for change in changes if type(change) in self._take_up]
+        self._news.extend(sorted(news, key=lambda change: change.position))
         if self._news:
             self._begin_work()
         elif self._state == "running" and not self._is_working:
