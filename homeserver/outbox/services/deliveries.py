@@ -125,7 +125,8 @@ class Deliveries:
         if not self._services or self._state == "stopped":
             return
         news: list[Any] = [change for change in changes if type(change) in self._take_up]
-        self._news.extend(sorted(news, key=lambda change: change.position))
+        news.sort(key=lambda change: change.position)
+        self._news.extend(news)
         if self._news:
             self._begin_work()
         elif self._state == "running" and not self._is_working:
