@@ -212,6 +212,8 @@ BODIES: Mapping[str, Any] = {
     "/appoint": {"sha256": "ab" * 32, "signed_on": "2026-09-01"},
     "/move": {"class_id": "{class}"},
     "/sheets": {"people": ["{pupil}"]},
+    "/export": {"shown_files": False},
+    "/purge_history/{roomId}": {"delete_local_events": False, "purge_up_to_event_id": None, "purge_up_to_ts": 1},
     "/roster": {"csv": "фамилия,имя,роль,класс,ид\nОрлов,Пётр,pupil,9Б,1\n", "leaving": None},
     "/delayed_event/{eventType}/{txnId}": {"delay_ms": 60_000, "content": MESSAGE, "state_key": None},
     "/delayed_events/{delayId}": {"action": "restart"},
