@@ -146,7 +146,7 @@ def sign_region_list(draft: bytes, key: SigningKey) -> bytes:
         if not isinstance(value, dict):
             raise BadRegionList("malformed: not an object")
         value.setdefault("authority_keys", {key.key_id: key.verify_key.encode()})
-        signed = sign_json(_with_good_signatures(value), str(value.get("authority", "")), key)
+        signed = sign_json(_with_good_signatures(value), str(value.get("authority")), key)
     except BadJSON as error:
         raise BadRegionList(f"malformed: {error}") from None
     raw = canonical.encode(signed)
@@ -173,13 +173,13 @@ def check_succession(known: RegionList | None, new: RegionList, now_ms: int) -> 
 def _with_good_signatures(value: dict[str, Any]) -> dict[str, Any]:
     """The list with those signatures that are of just this list, so that two keys may sign one after the other."""
     bare = {name: part for name, part in value.items() if name != "signatures"}
-    name, signatures, keys = value.get("authority"), value.get("signatures"), value["authority_keys"]
+    name, signatures, keys = str(value.get("authority")), value.get("signatures"), value["authority_keys"]
     by_name = signatures.get(name) if isinstance(signatures, dict) else None
     good = {}
     for key_id, signature in by_name.items() if isinstance(by_name, dict) and isinstance(keys, dict) else ():
         one = {**bare, "signatures": {name: {key_id: signature}}}
         with suppress(BadSignature, BadKey):
-            verify_json(one, str(name), {key_id: parse_verify_key(keys.get(key_id))})
+            verify_json(one, name, {key_id: parse_verify_key(keys.get(key_id))})
             good[key_id] = signature
     return {**bare, "signatures": {name: good}} if good else bare
 
