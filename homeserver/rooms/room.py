@@ -174,7 +174,7 @@ class Room:
     def _show(self, pending: Pending) -> None:
         held, arrival = pending.held, pending.arrival
         is_aside = arrival is not None and arrival.is_aside
-        if held.replaced is not None and not is_aside:
+        if held.replaced is not None and pending.is_shown and not is_aside:
             # by now it has its stream position, and may have been redacted
             held.replaced = self.shown.state[held.key].as_replaced()
         self.shown = pending.after

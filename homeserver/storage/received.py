@@ -106,6 +106,14 @@ def load_gaps(txn: Txn, room_nid: int, upto: int, most: int) -> dict[EventID, li
     return gaps
 
 
+def find_deepest_gap(txn: Txn, room_nid: int) -> int:
+    """The depth of the deepest event before which something is missing, -1 if nothing is."""
+    row = txn.one(
+        "SELECT MAX(e.depth) FROM gaps g JOIN events e ON e.nid = g.event_nid WHERE g.room_nid = ?", (room_nid,)
+    )
+    return -1 if row is None or row[0] is None else int(row[0])
+
+
 def find_lowest(txn: Txn, room_nid: int) -> int:
     """The lowest stream position in a room's timeline that is not above 0: those below it are free."""
     row = txn.one("SELECT MIN(stream) FROM events WHERE room_nid = ? AND stream <= 0", (room_nid,))

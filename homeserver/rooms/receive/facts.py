@@ -9,7 +9,7 @@ from federation.ids import EventID
 from homeserver.rooms.room import Room
 from homeserver.storage.database import Txn
 from homeserver.storage.events import RoomEvent, Standing
-from homeserver.storage.received import Known, find_by_id, find_held_back, find_known, find_missing
+from homeserver.storage.received import Known, find_by_id, find_deepest_gap, find_held_back, find_known, find_missing
 from homeserver.storage.rooms import RoomRecord
 
 MOST_ASIDE: Final = 20
@@ -21,13 +21,14 @@ class Facts:
     """What the tables and the live room know: `known` of all events by ID, `held` those needed as a whole.
 
     `missing` are events of which it is known only that others come after them. `waiting` are redactions, by their
-    target, that came first.
+    target, that came first. `begins`: not deeper than that, an event may be older than what the room begins with here.
     """
 
     known: dict[EventID, Known] = field(default_factory=dict)
     held: dict[EventID, RoomEvent] = field(default_factory=dict)
     missing: set[EventID] = field(default_factory=set)
     waiting: dict[EventID, RoomEvent] = field(default_factory=dict)
+    begins: int = -1
 
     def group_after(self, event_id: EventID) -> int:
         """The state after an event, 0 if it has no place."""
@@ -83,6 +84,7 @@ def read_facts(txn: Txn, record: RoomRecord, events: Sequence[Event], at_hand: M
     targets = {event.redacts for event in events if event.redacts is not None}
     facts = Facts(known=find_known(txn, ids | named | targets))
     facts.missing = find_missing(txn, record.nid, ids)
+    facts.begins = find_deepest_gap(txn, record.nid)
     needed = [*_needed(facts, events), *targets]
     facts.held = find_by_id(txn, record, [each for each in needed if each not in at_hand and each in facts.known])
     facts.held |= at_hand

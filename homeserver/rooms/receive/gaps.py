@@ -23,10 +23,11 @@ from homeserver.rooms.receive.placing import Received
 from homeserver.rooms.room import Room
 from homeserver.storage.database import Txn
 from homeserver.storage.events import RoomEvent, Standing
-from homeserver.storage.received import find_by_id, find_known
+from homeserver.storage.received import find_by_id, find_known, find_lowest, load_gaps
 from homeserver.storage.rooms import RoomRecord
 from homeserver.storage.state import GroupRow, append_group
 
+DEEPEST: Final = 2**63 - 1
 MOST_ROUNDS: Final = 10
 MOST_BETWEEN: Final = 100
 """How many events are asked for in a round."""
@@ -72,6 +73,34 @@ class Gaps:
                 continue
             self._intake.outcomes[dropped] = BadAnswer("what came before the event cannot be had")
             gone += [each.event.event_id for each in received.values() if dropped in each.event.prev_events]
+
+    async def find_history(self, received: Sequence[Received]) -> None:
+        """Find out which of these events lie before where history begins here: they are nothing new, and the state
+        after them is not one to be added to that of today.
+        """
+        old = [each for each in received if each.event.depth <= self._intake.facts.begins]
+        if not old:
+            return
+        room, database = self._intake.room, self._world.database
+        gaps = await database.read(load_gaps, room.nid, DEEPEST, MOST_FRONTIER)
+        starts = list(dict.fromkeys(each for missing in gaps.values() for each in missing))[:MOST_FRONTIER]
+        older = {event.event_id for event in await self.ask_before(starts)}
+        lowest = await database.read(find_lowest, room.nid)
+        for number, each in enumerate(sorted(old, key=lambda each: each.event.depth, reverse=True), 1):
+            if each.event.event_id in older:
+                each.past = lowest - number
+
+    async def ask_before(self, starts: Sequence[EventID]) -> list[Event]:
+        """What comes before where history begins here."""
+        record = self._intake.room.record
+        for server in self._servers:
+            try:
+                return await self._world.outside.backfill(
+                    server, (record.room_id, record.version), starts, MOST_BETWEEN
+                )
+            except (RemoteFault, Refused) as fault:
+                _log.debug("no history from {server}: {fault}", server=server, fault=str(fault))
+        return []
 
     # the events between
 

@@ -93,6 +93,7 @@ class Intake:
         self.facts.held |= facts.held
         self.facts.missing |= facts.missing
         self.facts.waiting |= facts.waiting
+        self.facts.begins = facts.begins
         return [self._as_stored(event) for event in events if self._is_new(event)]
 
     def _is_new(self, event: Event) -> bool:

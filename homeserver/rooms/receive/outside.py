@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
 from urllib.parse import quote
 
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.defer import Deferred, DeferredSemaphore, FirstError, gatherResults
 
 from federation.errors import BadAnswer, BadEvent, Refused, RemoteFault
 from federation.event import Event, parse_event
@@ -221,8 +221,13 @@ def complete(events: Iterable[Event]) -> list[Event]:
 
 
 async def side_by_side(waiting: Iterable[Awaitable[T]]) -> list[T]:
-    """What all of them come to; none may fail."""
-    done: list[T] = await gatherResults([Deferred.fromCoroutine(_wait(each)) for each in waiting], consumeErrors=True)
+    """What all of them come to, or the first fault."""
+    tasks = [Deferred.fromCoroutine(_wait(each)) for each in waiting]
+    try:
+        done: list[T] = await gatherResults(tasks, consumeErrors=True)
+    except FirstError as fault:
+        fault.subFailure.raiseException()
+        raise
     return done
 
 

@@ -82,10 +82,12 @@ class Receiver:
             return {event.event_id: Refused("receive", "the room is not known here") for event in events}
         intake = Intake(self._world, room)
         new = {event.event_id: event for event in await intake.read(events)}
+        gaps = Gaps(self._world, intake, self._sources(origin, room))
         if intake.find_missing(new) or intake.find_unfounded(new):
-            received = await Gaps(self._world, intake, self._sources(origin, room)).fill(list(new.values()))
+            received = await gaps.fill(list(new.values()))
         else:
             received = [Received(event=event) for event in new.values()]
+        await gaps.find_history(received)
         for each in received:
             each.objection = await self._objections.find(room, each.event)
         await intake.place(received)
