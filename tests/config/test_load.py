@@ -141,6 +141,11 @@ def test_the_environment_alone_is_enough() -> None:
         ("registration: {guests: true}", "registration.guests: guests need policy: open"),
         ("registration: {shared_secret: ''}", "registration.shared_secret: Expected `str` of length >= 1"),
         ("public_base_url: north.example", "public_base_url: Expected `str` matching regex"),
+        ("server_notices: {localpart: _parta}", "server_notices.localpart: Expected `str` matching regex"),
+        (
+            "server_notices: {localpart: notices, room_name: ''}",
+            "server_notices.room_name: Expected `str` of length >= 1",
+        ),
         ("{a", "not YAML: "),
         ("- a", "not YAML: "),
     ],
