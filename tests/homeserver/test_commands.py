@@ -86,7 +86,18 @@ def test_the_version_is_there_at_once() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["init"], ["run"], ["check-config"], ["migrate"], ["user"], ["user", "create"], ["school"], ["demo"]],
+    [
+        [],
+        ["init"],
+        ["run"],
+        ["check-config"],
+        ["migrate"],
+        ["user"],
+        ["user", "create"],
+        ["audit"],
+        ["school"],
+        ["demo"],
+    ],
     ids=" ".join,
 )
 def test_every_command_explains_itself(command: list[str]) -> None:
@@ -180,6 +191,20 @@ def test_accounts_are_made_listed_given_passwords_and_closed(region: Path) -> No
     assert "no account alice" in parta("user", "deactivate", "alice", *config, status=1)
     assert parta("user", "list", *config) == "@head:parta.test admin\n"
     assert "@alice:parta.test deactivated erased\n" in parta("user", "list", "--all", *config)
+
+
+def test_what_is_done_at_the_console_stands_in_the_audit_log(region: Path) -> None:
+    config = ("--config", region)
+    parta("user", "create", "alice", *config)
+    parta("user", "reset-password", "alice", *config)
+    parta("user", "deactivate", "alice", *config)
+    assert "no account" in parta("user", "deactivate", "alice", *config, status=1)
+    lines = parta("audit", "--subject", "@alice:parta.test", *config).splitlines()
+    deeds = [line.split("  ")[2:5] for line in reversed(lines)]
+    doer, whom = "@_parta:parta.test", "@alice:parta.test"
+    assert deeds == [[doer, deed, whom] for deed in ("create_account", "set_password", "deactivate")]
+    assert len(parta("audit", "--limit", "1", *config).splitlines()) == 1
+    assert parta("audit", "--by", "@nobody:parta.test", *config) == ""
 
 
 def test_a_running_server_does_the_commands_itself(server: Process) -> None:

@@ -166,8 +166,8 @@ class LookingIn(OperatorCase):
             self.assertEqual(await self.head.refused("GET", f"{ROOMS}/!none{path}"), NOT_FOUND)
         noted = await self.log()
         self.assertEqual({entry["subject"] for entry in noted}, {self.room})
-        self.assertEqual([entry["detail"]["what"] for entry in reversed(noted)],
-                         ["details", "members", "state", "messages", "context", "hierarchy", "extremities"])  # fmt: skip
+        looks = [entry["detail"]["what"] for entry in reversed(noted)]
+        self.assertEqual(looks, ["details", "members", "state", "messages", "context", "hierarchy", "extremities"])
 
     async def test_which_aliases_lead_there(self) -> None:
         path = f"/rooms/{quote(self.room)}/aliases"
