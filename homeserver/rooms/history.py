@@ -3,9 +3,9 @@
 Spec: client-server-api#getting-events-for-a-room
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -29,6 +29,11 @@ MOST_EVENTS: Final = 500
 MOST_LOOKED_AT: Final = 2000
 """After how many events a page ends although it is not full, because filter or visibility let few pass."""
 _AT_ONCE: Final = 100
+MOST_FETCHED: Final = 3
+"""How often other servers are asked for what a page lacks."""
+
+Older: TypeAlias = Callable[[Room, tuple[int, int]], Awaitable[bool | None]]
+"""Fetches what is missing between two depths: whether there is more now, None if it cannot be had at present."""
 
 _ALL: Final = RoomEventFilter()
 
@@ -79,11 +84,12 @@ class Context:
 
 
 class History:
-    """Reads rooms for people, who see what they may."""
+    """Reads rooms for people, who see what they may. `older` fetches what is missing between two depths of a room."""
 
     def __init__(self, database: Database, views: Views) -> None:
         self._db = database
         self._views = views
+        self.older: Older | None = None
 
     async def messages(self, asker: Asker, room_id: str, ask: Ask) -> dict[str, object]:
         """A page of history, in client form.
@@ -93,12 +99,26 @@ class History:
         """
         view = await self._views.open(asker.user_id, room_id)
         page = await self._db.read(_read_page, view.room.record, view, ask)
+        if ask.backwards and self.older is not None:
+            page = await self._complete(view, ask, page, self.older)
         answer: dict[str, object] = {"start": encode_token(page.start), "chunk": _render(page.events, asker)}
         if page.end is not None:
             answer["end"] = encode_token(page.end)
         if ask.wanted.lazy_load_members:
             answer["state"] = [msgspec.Raw(held.client) for held in page.state]
         return answer
+
+    async def _complete(self, view: View, ask: Ask, page: Page, older: Older) -> Page:
+        """The page with what is missing in it, as far as other servers have it now."""
+        for _ in range(MOST_FETCHED):
+            low = 0 if page.end is None else page.end[0]
+            fetched = await older(view.room, (low, page.start[0]))
+            if not fetched:
+                if fetched is None and page.end is None and page.events:
+                    page.end = before(page.events[-1].held)
+                break
+            page = await self._db.read(_read_page, view.room.record, view, ask)
+        return page
 
     async def event(self, asker: Asker, room_id: str, event_id: str) -> bytes:
         """One event, in client form.

@@ -9,6 +9,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from homeserver.api.route import Route
 from homeserver.api.server import backfill, events, transactions
+from homeserver.rooms.backfill import Backfill
 from homeserver.rooms.giving import Giving
 from homeserver.rooms.receive.adopt import Adoption
 from homeserver.rooms.receive.intake import Turns, World
@@ -50,6 +51,7 @@ def build_receiving(core: Core, rooms: RoomParts, region: RegionParts) -> Receiv
         policy=core.policy,
     )
     receiver = Receiver(world)
+    rooms.doors.history.older = Backfill(world).fetch
     return ReceivingParts(
         world=world,
         receiver=receiver,

@@ -106,12 +106,28 @@ def load_gaps(txn: Txn, room_nid: int, upto: int, most: int) -> dict[EventID, li
     return gaps
 
 
+def find_gaps(txn: Txn, room_nid: int, low: int, high: int, most: int) -> list[EventID]:
+    """What is missing before the events between two depths, where they are deepest first."""
+    rows = txn.all(
+        "SELECT g.missing_id FROM gaps g JOIN events e ON e.nid = g.event_nid"
+        " WHERE g.room_nid = ? AND e.depth >= ? AND e.depth <= ? ORDER BY e.depth DESC, g.missing_id LIMIT ?",
+        (room_nid, low, high, most),
+    )
+    return list(dict.fromkeys(EventID(missing_id) for (missing_id,) in rows))
+
+
 def find_deepest_gap(txn: Txn, room_nid: int) -> int:
     """The depth of the deepest event before which something is missing, -1 if nothing is."""
     row = txn.one(
         "SELECT MAX(e.depth) FROM gaps g JOIN events e ON e.nid = g.event_nid WHERE g.room_nid = ?", (room_nid,)
     )
     return -1 if row is None or row[0] is None else int(row[0])
+
+
+def find_beginning(txn: Txn, room_nid: int) -> int:
+    """The depth of the event with which a room's timeline begins here, leaving out what was backfilled."""
+    row = txn.one("SELECT depth FROM events WHERE room_nid = ? AND stream > 0 ORDER BY stream LIMIT 1", (room_nid,))
+    return -1 if row is None else int(row[0])
 
 
 def find_lowest(txn: Txn, room_nid: int) -> int:

@@ -23,7 +23,7 @@ from homeserver.rooms.receive.placing import Received
 from homeserver.rooms.room import Room
 from homeserver.storage.database import Txn
 from homeserver.storage.events import RoomEvent, Standing
-from homeserver.storage.received import find_by_id, find_known, find_lowest, load_gaps
+from homeserver.storage.received import find_beginning, find_by_id, find_known, find_lowest, load_gaps
 from homeserver.storage.rooms import RoomRecord
 from homeserver.storage.state import GroupRow, append_group
 
@@ -75,8 +75,8 @@ class Gaps:
             gone += [each.event.event_id for each in received.values() if dropped in each.event.prev_events]
 
     async def find_history(self, received: Sequence[Received]) -> None:
-        """Find out which of these events lie before where history begins here: they are nothing new, and the state
-        after them is not one to be added to that of today.
+        """Find out which of these events lie before others that are here: the state after them is not one to be added
+        to that of today. Those from before the beginning of the timeline are nothing new, either.
         """
         old = [each for each in received if each.event.depth <= self._intake.facts.begins]
         if not old:
@@ -85,10 +85,11 @@ class Gaps:
         gaps = await database.read(load_gaps, room.nid, DEEPEST, MOST_FRONTIER)
         starts = list(dict.fromkeys(each for missing in gaps.values() for each in missing))[:MOST_FRONTIER]
         older = {event.event_id for event in await self.ask_before(starts)}
-        lowest = await database.read(find_lowest, room.nid)
+        lowest, begins = await database.read(find_lowest, room.nid), await database.read(find_beginning, room.nid)
         for number, each in enumerate(sorted(old, key=lambda each: each.event.depth, reverse=True), 1):
             if each.event.event_id in older:
-                each.past = lowest - number
+                each.is_late = True
+                each.past = lowest - number if each.event.depth <= begins else None
 
     async def ask_before(self, starts: Sequence[EventID]) -> list[Event]:
         """What comes before where history begins here."""
@@ -223,7 +224,7 @@ def read_before(
     ids = {event.event_id for event in events}
     named = {each for event in events for each in event.auth_events} | ids
     known = find_known(txn, named)
-    before = find_by_id(txn, record, [each for each in named if each in known and each not in ids])
+    before = find_by_id(txn, record, known)
     return (
         {event_id: found.standing for event_id, found in known.items()},
         {event_id: held.event for event_id, held in before.items()},

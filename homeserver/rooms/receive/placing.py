@@ -43,13 +43,14 @@ class Received:
     """An event on its way in.
 
     `given`: the state before it, where another server had to tell. `missing`: events before it that are not known.
-    `past`: its stream position where it comes as something old. `objection`: why it is to be soft-failed whatever the
-    rules say. `resets`: what the room had is no more, as when we were out of it.
+    `is_late`: others are here that come after it. `past`: its stream position where it is nothing new. `objection`: why
+    it is to be soft-failed whatever the rules say. `resets`: what the room had is no more, as when we were out of it.
     """
 
     event: Event
     given: int = 0
     missing: tuple[EventID, ...] = ()
+    is_late: bool = False
     past: int | None = None
     objection: Refused | None = None
     resets: bool = False
@@ -152,13 +153,23 @@ class Placing:
             received.refusal, received.standing = refusal, Standing.REJECTED
             return
         try:
-            if not at_head and received.past is None and not received.resets:
-                head = self._room.head
-                check_auth(event, head.find, create=create, levels=head.levels)
+            if not (at_head or received.is_late or received.resets):
+                current = self._find_today(received)
+                check_auth(event, current.find, create=create, levels=current.levels)
             if received.objection is not None:
                 raise received.objection
         except Refused as refusal:
             received.refusal, received.standing = refusal, Standing.SOFT_FAILED
+
+    def _find_today(self, received: Received) -> Head | Group:
+        """The current state. Behind a gap what we have may be long out of date: then what we were told counts as well.
+
+        Raises: StateNeeded.
+        """
+        head = self._room.head
+        if not received.given:
+            return head
+        return self._find_sum({received.given, *[each.group for each in head.extremities]})
 
     # the place
 
@@ -192,6 +203,7 @@ class Placing:
         return self._pend(received, self._room.head, Arrival(is_shown=False))
 
     def _put_into_past(self, received: Received) -> Pending:
+        """Let the event be part of the room's history, and of nothing else."""
         arrival = Arrival(is_shown=False, past=received.past, missing=received.missing)
         return self._pend(received, self._room.head, arrival)
 
@@ -216,7 +228,7 @@ class Placing:
             return (held,)
         before = self._facts.past(held.event)
         left = [each for each in head.extremities if each.event_id not in before]
-        is_last = held.event_id not in self._facts.missing
+        is_last = held.event_id not in self._facts.missing and not received.is_late
         found = [*left, *([held] if is_last or not left else [])]
         return tuple(found[-MOST_EXTREMITIES:])
 
