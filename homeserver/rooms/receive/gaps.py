@@ -178,6 +178,8 @@ class Gaps:
             for event_id, refusal in verdicts.items()
         ]
         await world.database.write(append_outliers, outliers)
+        for held, standing in outliers:
+            self._intake.facts.note(held, standing)
         return {held.event_id: held for held, _ in outliers}
 
     # the state before an event
