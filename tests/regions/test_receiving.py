@@ -1,0 +1,224 @@
+"""Two servers and a room between them: what one sends the other shows, and gives what it is asked for."""
+
+from typing import Any
+from urllib.parse import quote
+
+from federation.errors import PeerRefused
+from federation.event import Event
+from federation.ids import RoomID, UserID
+from homeserver.rooms.room import Room, seal_draft
+from homeserver.rooms.seal import Draft
+from homeserver.storage.database import Dialect
+from tests.kit.people import Person
+from tests.kit.region import Region, RegionsCase
+
+V1 = "/_matrix/federation/v1"
+
+
+class RoomCase(RegionsCase):
+    async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
+        await super().setUp()
+        self.alice, self.bob = await self.north.register("alice"), await self.south.register("bob")
+        await self.alice.sync()
+        await self.bob.sync()
+
+    async def share(self, **wanted: Any) -> RoomID:
+        """A room of Alice's that Bob joined."""
+        created = await self.alice.ok("POST", "/createRoom", {"preset": "public_chat", **wanted})
+        room_id = RoomID(created["room_id"])
+        await self.alice.send(room_id, "before Bob")
+        join = await self.join(self.bob, room_id)
+        await self.send(self.south, self.north, join)
+        return room_id
+
+    async def join(self, person: Person, room_id: RoomID) -> Event:
+        """Let somebody of the south join by what the north's room is now."""
+        room = await self.room(self.north, room_id)
+        draft = Draft(
+            type="m.room.member",
+            sender=UserID(person.user_id),
+            content={"membership": "join"},
+            state_key=person.user_id,
+        )
+        parts = self.south.running.receiving
+        join = seal_draft(parts.world.rooms.seal, room.record, room.shown, draft).event
+        state = [held.event for held in room.shown.state.values()]
+        await parts.adoption.adopt(room.version, state, state, join)
+        return join
+
+    async def room(self, region: Region, room_id: str) -> Room:
+        room = await region.running.rooms.doors.rooms.load(room_id)
+        assert room is not None
+        return room
+
+    async def send(self, sender: Region, receiver: Region, *events: Event, txn: str | None = None) -> Any:
+        """Send events in a transaction; its results."""
+        body = {
+            "origin": sender.name,
+            "origin_server_ts": 1,
+            "pdus": [event.pdu() for event in events],
+            "edus": [{"edu_type": "org.unknown", "content": {}}],
+        }
+        path = f"{V1}/send/{txn or events[-1].event_id.strip('$')}"
+        return (await sender.peers.ask(receiver.name, "PUT", path, body=body))["pdus"]
+
+    async def last(self, region: Region, room_id: str) -> Event:
+        """The last event of a room there."""
+        return (await self.room(region, room_id)).recent[-1].event
+
+    async def bodies(self, person: Person, room_id: str) -> list[str]:
+        """What somebody finds when they read back as far as it goes."""
+        found: list[str] = []
+        at: dict[str, str] = {}
+        while True:
+            page = await person.ok("GET", f"/rooms/{quote(room_id)}/messages", dir="b", limit=5, **at)
+            found += [event["content"].get("body", event["type"]) for event in page["chunk"]]
+            if "end" not in page:
+                return found
+            at = {"from": page["end"]}
+
+    async def refused(self, path: str, **query: str) -> int:
+        """The status with which the north refuses the south something."""
+        try:
+            await self.south.peers.ask(self.north.name, "GET", V1 + path, query=list(query.items()))
+        except PeerRefused as refusal:
+            return refusal.status
+        return 200
+
+
+class Talking(RoomCase):
+    async def test_what_is_said_on_one_side_is_shown_on_the_other(self) -> None:
+        room_id = await self.share()
+        await self.alice.send(room_id, "hello south")
+        event = await self.last(self.north, room_id)
+        self.assertEqual(await self.send(self.north, self.south, event), {event.event_id: {}})
+        synced = await self.bob.sync()
+        timeline = synced["rooms"]["join"][room_id]["timeline"]
+        self.assertEqual(timeline["events"][-1]["content"]["body"], "hello south")
+        await self.bob.send(room_id, "hello north")
+        answer = await self.last(self.south, room_id)
+        self.assertEqual(await self.send(self.south, self.north, answer), {answer.event_id: {}})
+        events = (await self.alice.sync())["rooms"]["join"][room_id]["timeline"]["events"]
+        self.assertEqual(events[-1]["content"]["body"], "hello north")
+
+    async def test_a_repeated_transaction_gets_the_same_answer(self) -> None:
+        room_id = await self.share()
+        await self.alice.send(room_id, "once")
+        event = await self.last(self.north, room_id)
+        first = await self.send(self.north, self.south, event, txn="t1")
+        self.assertEqual(await self.send(self.north, self.south, event, txn="t1"), first)
+        await self.south.restart()
+        self.assertEqual(await self.send(self.north, self.south, event, txn="t1"), first)
+        self.assertEqual((await self.bodies(self.bob, room_id)).count("once"), 1)
+
+    async def test_events_sent_while_one_was_away_are_fetched_with_the_next(self) -> None:
+        room_id = await self.share()
+        await self.south.stop()
+        for number in range(12):
+            await self.alice.send(room_id, f"missed {number}")
+        await self.south.begin()
+        await self.alice.send(room_id, "now")
+        event = await self.last(self.north, room_id)
+        self.assertEqual(await self.send(self.north, self.south, event), {event.event_id: {}})
+        found = await self.bodies(self.bob, room_id)
+        self.assertEqual(found[:13], ["now", *[f"missed {number}" for number in reversed(range(12))]])
+
+    async def test_history_from_before_the_join_is_fetched_when_somebody_reads_back(self) -> None:
+        room_id = await self.share()
+        found = await self.bodies(self.bob, room_id)
+        self.assertIn("before Bob", found)
+        self.assertEqual(found[-1], "m.room.create")
+        self.assertEqual(found, await self.bodies(self.alice, room_id))
+
+    async def test_too_large_a_transaction_is_refused(self) -> None:
+        room_id = await self.share()
+        event = await self.last(self.north, room_id)
+        with self.assertRaises(PeerRefused) as refused:
+            await self.send(self.north, self.south, *[event] * 51)
+        self.assertEqual(refused.exception.status, 400)
+
+
+class TalkingOnPostgreSQL(Talking):
+    dialects: tuple[Dialect, Dialect] = ("postgresql", "sqlite")
+
+
+class Giving(RoomCase):
+    async def ask(self, path: str, **query: Any) -> Any:
+        pairs = [
+            (name, value) for name, given in query.items() for value in (given if isinstance(given, list) else [given])
+        ]
+        return await self.south.peers.ask(self.north.name, "GET", V1 + path, query=pairs)
+
+    async def test_a_server_in_the_room_gets_what_it_asks_for(self) -> None:
+        room_id = await self.share()
+        await self.alice.send(room_id, "hi")
+        event = await self.last(self.north, room_id)
+        where, quoted = quote(room_id, safe=""), quote(event.event_id, safe="")
+        self.assertEqual((await self.ask(f"/event/{quoted}"))["pdus"], [event.pdu()])
+        ids = await self.ask(f"/state_ids/{where}", event_id=event.event_id)
+        state = (await self.room(self.north, room_id)).shown.state
+        self.assertEqual(set(ids["pdu_ids"]), {held.event_id for held in state.values()})
+        whole = await self.ask(f"/state/{where}", event_id=event.event_id)
+        self.assertEqual(len(whole["pdus"]), len(ids["pdu_ids"]))
+        self.assertEqual(len(whole["auth_chain"]), len(ids["auth_chain_ids"]))
+        self.assertTrue((await self.ask(f"/event_auth/{where}/{quoted}"))["auth_chain"])
+        self.assertEqual(len((await self.ask(f"/backfill/{where}", v=[event.event_id], limit="3"))["pdus"]), 3)
+        found = await self.ask(f"/timestamp_to_event/{where}", ts=str(event.origin_server_ts), dir="b")
+        self.assertEqual(found["event_id"], event.event_id)
+
+    async def test_the_state_before_a_state_event_is_without_it(self) -> None:
+        room_id = await self.share()
+        await self.alice.ok("PUT", f"/rooms/{quote(room_id)}/state/m.room.topic/", {"topic": "one"})
+        first = await self.last(self.north, room_id)
+        await self.alice.ok("PUT", f"/rooms/{quote(room_id)}/state/m.room.topic/", {"topic": "two"})
+        second = await self.last(self.north, room_id)
+        where = quote(room_id, safe="")
+        before = (await self.ask(f"/state_ids/{where}", event_id=second.event_id))["pdu_ids"]
+        self.assertIn(first.event_id, before)
+        self.assertNotIn(second.event_id, before)
+        self.assertNotIn(first.event_id, (await self.ask(f"/state_ids/{where}", event_id=first.event_id))["pdu_ids"])
+
+    async def test_a_server_that_is_not_in_the_room_gets_nothing(self) -> None:
+        created = await self.alice.ok("POST", "/createRoom", {"preset": "public_chat"})
+        room_id = created["room_id"]
+        event = await self.last(self.north, room_id)
+        where, quoted = quote(room_id, safe=""), quote(event.event_id, safe="")
+        for path, query in (
+            (f"/state/{where}", {"event_id": event.event_id}),
+            (f"/state_ids/{where}", {"event_id": event.event_id}),
+            (f"/backfill/{where}", {"v": event.event_id, "limit": "10"}),
+            (f"/event_auth/{where}/{quoted}", {}),
+            (f"/timestamp_to_event/{where}", {"ts": "1", "dir": "f"}),
+        ):
+            self.assertEqual(await self.refused(path, **query), 403, path)
+            unknown = path.replace(where, quote("!unknown:127.0.0.1", safe=""))
+            self.assertEqual(await self.refused(unknown, **query), 403, unknown)
+        self.assertEqual(await self.refused(f"/event/{quoted}"), 404)
+
+    async def test_a_server_that_the_list_denies_neither_gets_nor_gives(self) -> None:
+        room_id = await self.share()
+        event = await self.last(self.north, room_id)
+        await self.bob.send(room_id, "denied")
+        theirs = await self.last(self.south, room_id)
+        acl = {"allow": ["*"], "deny": [], "allow_ip_literals": False}
+        await self.alice.ok("PUT", f"/rooms/{quote(room_id)}/state/m.room.server_acl/", acl)
+        where = quote(room_id, safe="")
+        self.assertEqual(await self.refused(f"/state_ids/{where}", event_id=event.event_id), 403)
+        self.assertEqual(await self.refused(f"/event/{quote(event.event_id, safe='')}"), 404)
+        results = await self.send(self.south, self.north, theirs)
+        self.assertIn("error", results[theirs.event_id])
+        self.assertNotEqual((await self.last(self.north, room_id)).event_id, theirs.event_id)
+
+    async def test_what_was_said_before_anybody_of_theirs_joined_is_redacted_where_only_members_may_see_it(
+        self,
+    ) -> None:
+        visibility = {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "joined"}}
+        room_id = await self.share(initial_state=[visibility])
+        event = await self.last(self.north, room_id)
+        page = await self.ask(f"/backfill/{quote(room_id, safe='')}", v=[event.event_id], limit="50")
+        messages = [pdu for pdu in page["pdus"] if pdu["type"] == "m.room.message"]
+        self.assertEqual([message["content"] for message in messages], [{}])
+        await self.alice.send(room_id, "now")
+        event = await self.last(self.north, room_id)
+        page = await self.ask(f"/backfill/{quote(room_id, safe='')}", v=[event.event_id], limit="1")
+        self.assertEqual(page["pdus"][0]["content"]["body"], "now")
