@@ -38,7 +38,8 @@ class Room:
     above `recent_floor` is in it; `parents` are those of them that others relate to. `live`: this is the one live room
     of its ID; nothing can be added to another.
     `published`: that the room directory lists it. `groups` are states that are in memory. Up to `forked_upto` the state
-    before an event may be another than what the events before it in the stream make.
+    before an event may be another than what the events before it in the stream make. `gap_at` is where in the timeline
+    something was last missing before an event.
     """
 
     def __init__(self, record: RoomRecord, head: Head) -> None:
@@ -55,6 +56,7 @@ class Room:
         self.published = False
         self.groups = Groups()
         self.forked_upto = 0
+        self.gap_at = 0
         self._additions: deque[Addition] = deque()
         self._settling: list[Deferred[None]] = []
 
@@ -185,6 +187,8 @@ class Room:
             self._append_recent(held)
             if is_aside:
                 self.forked_upto = held.stream
+            if arrival is not None and arrival.missing:
+                self.gap_at = held.stream
         if pending.target is not None and pending.pruned is not None:
             self._redact(pending.target, pending.pruned, held.client)
 

@@ -23,6 +23,7 @@ from homeserver.rooms.writing import Addition, Pending, RoomDropped, Work, write
 from homeserver.storage.database import Database, StorageUnavailable, Txn
 from homeserver.storage.directory import is_published
 from homeserver.storage.events import RoomEvent
+from homeserver.storage.received import find_last_gap
 from homeserver.storage.relations import load_parents
 from homeserver.storage.retention import find_horizon
 from homeserver.storage.rooms import find_room
@@ -373,5 +374,6 @@ def _read_room(txn: Txn, room_id: RoomID) -> Room | None:
     parents = load_parents(txn, [held.nid for held in room.recent])
     room.parents = {held.event_id for held in room.recent if held.nid in parents}
     room.published = is_published(txn, record.nid)
+    room.gap_at = find_last_gap(txn, record.nid)
     room.horizon_ms = find_horizon(txn, record.nid)
     return room

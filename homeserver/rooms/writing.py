@@ -223,7 +223,7 @@ def _tell(txn: Txn, pending: Pending, stream: int, server: ServerName) -> None:
     if arrival is None or not arrival.is_aside:
         return
     expected = {held.key: held} if held.state_key is not None and pending.is_shown else {}
-    if expected != pending.changes:
+    if expected != pending.changes or (arrival.missing and pending.is_shown):
         people = {UserID(key[1]) for key in (*expected, *pending.changes) if key[0] == "m.room.member"}
         ours = {user_id for user_id in people if server_of(user_id) == server}
         moved = {user_id: user_id in pending.after.joined for user_id in ours}

@@ -48,10 +48,10 @@ def find_by_id(txn: Txn, room: RoomRecord, event_ids: Iterable[EventID]) -> dict
     return {held.event_id: held for held in load_events(txn, room, [nid for (nid,) in rows]).values()}
 
 
-def find_rejected(txn: Txn, room_nid: int) -> set[EventID]:
-    """All events of a room that were rejected."""
-    rows = txn.all("SELECT event_id FROM events WHERE room_nid = ? AND standing = 2", (room_nid,))
-    return {EventID(event_id) for (event_id,) in rows}
+def find_rejected(txn: Txn, event_ids: Iterable[EventID]) -> set[EventID]:
+    """Those of the events that were rejected."""
+    rows = txn.all_in("SELECT event_id, standing FROM events WHERE event_id {in}", event_ids)
+    return {EventID(event_id) for event_id, standing in rows if standing == Standing.REJECTED}
 
 
 def set_place(txn: Txn, held: RoomEvent, stream: int | None, standing: Standing) -> None:
@@ -114,6 +114,19 @@ def find_gaps(txn: Txn, room_nid: int, low: int, high: int, most: int) -> list[E
         (room_nid, low, high, most),
     )
     return list(dict.fromkeys(EventID(missing_id) for (missing_id,) in rows))
+
+
+def find_with_gaps(txn: Txn, room_nid: int, nids: Iterable[int]) -> set[int]:
+    """Those of the events before which something is missing."""
+    rows = txn.all_in("SELECT event_nid FROM gaps WHERE event_nid {in} AND room_nid = ?", nids, (room_nid,))
+    return {nid for (nid,) in rows}
+
+
+def find_last_gap(txn: Txn, room_nid: int) -> int:
+    """The stream position of the last event before which something is missing, 0 without one."""
+    sql = "SELECT MAX(e.stream) FROM gaps g JOIN events e ON e.nid = g.event_nid WHERE g.room_nid = ?"
+    row = txn.one(sql, (room_nid,))
+    return 0 if row is None or row[0] is None else int(row[0])
 
 
 def find_deepest_gap(txn: Txn, room_nid: int) -> int:

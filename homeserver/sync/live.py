@@ -94,6 +94,8 @@ def view_whole(room: Room, counts: Counts, ask: Ask) -> View | None:
     chosen, limited = choose(reversed(recent), ask)
     if not limited and room.recent_floor > (ask.since or 0):
         return None
+    if chosen and chosen[0].stream < room.gap_at:
+        return None
     begins_here = bool(room.recent) and room.recent[0].event.type == "m.room.create"
     if ask.since is None and not limited and not begins_here:
         return None

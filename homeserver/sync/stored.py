@@ -6,6 +6,7 @@ from typing import Final
 from homeserver.rooms.sight import Seen, load_seen
 from homeserver.storage.database import Txn
 from homeserver.storage.events import RoomEvent, load_events, load_recent
+from homeserver.storage.received import find_with_gaps
 from homeserver.storage.rooms import RoomRecord
 from homeserver.storage.state import load_state_changes
 from homeserver.storage.sync import MEMBER, Stay, count_members, has_backfill, load_state_at
@@ -70,10 +71,20 @@ def choose_stored(txn: Txn, room: RoomRecord, ask: Ask) -> tuple[list[Seen], boo
     """The last events that are wanted, as many as the filter allows, without a gap of what may not be seen: a client
     would miss how the state changed there. And whether there are more.
     """
-    limit = ask.filter.timeline.limit
-    after = ask.since or 0
     if not ask.filter.timeline.has_room(room.room_id):
         return [], False
+    return _behind_hole(txn, room, *_choose(txn, room, ask, ask.since or 0))
+
+
+def _behind_hole(txn: Txn, room: RoomRecord, chosen: list[Seen], limited: bool) -> tuple[list[Seen], bool]:
+    """What comes after the last place where other servers' events are missing: the client is to ask for those."""
+    holes = find_with_gaps(txn, room.nid, [seen.held.nid for seen in chosen])
+    at = max((index for index, seen in enumerate(chosen) if seen.held.nid in holes), default=-1)
+    return (chosen, limited) if at < 0 else (chosen[at:], True)
+
+
+def _choose(txn: Txn, room: RoomRecord, ask: Ask, after: int) -> tuple[list[Seen], bool]:
+    limit = ask.filter.timeline.limit
     chosen: list[Seen] = []
     upto, size, scanned = ask.upto, limit + 1, 0
     while scanned < MOST_SCANNED:

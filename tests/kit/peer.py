@@ -14,7 +14,8 @@ from urllib.parse import unquote
 from federation.errors import BadSignature, PeerRefused, RemoteFault
 from federation.event import Event
 from federation.ids import EventID, ServerName
-from federation.signatures import check_event_signatures
+from federation.signatures import SigningKey, check_event_signatures, event_signing_bytes
+from federation.unpadded import encode_base64
 from tests.kit.rooms import RoomFactory, signing_key
 
 FEDERATION = "/_matrix/federation/v1/"
@@ -44,6 +45,7 @@ class Peer:
     def __init__(self, factory: RoomFactory) -> None:
         self.factory = factory
         self.asked: Counter[str] = Counter()
+        self.signs: SigningKey | None = None
         self.lies: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
     async def ask(
@@ -57,11 +59,20 @@ class Peer:
         timeout_s: float = 30,
         most_bytes: int = 32 << 20,
     ) -> dict[str, Any]:
+        if path == "/_matrix/policy/v1/sign":
+            return self._recommend(destination, body)
         name, *rest = [unquote(part) for part in path.removeprefix(FEDERATION).split("/")]
         self.asked[name] += 1
         answer: dict[str, Any] = getattr(self, f"_{name}")(rest, list(query), body)
         lie = self.lies.get(name)
         return answer if lie is None else lie(answer)
+
+    def _recommend(self, server: ServerName, pdu: Any) -> dict[str, Any]:
+        """What a policy server answers that recommends everything, with the key that it has."""
+        if self.signs is None:
+            raise PeerRefused(400, "M_FORBIDDEN", "not this", {})
+        signature = self.signs.sign(event_signing_bytes(self.factory.version, pdu))
+        return {server: {"ed25519:policy_server": encode_base64(signature)}}
 
     # what is asked
 

@@ -69,7 +69,7 @@ def read_sum(txn: Txn, room: RoomRecord, groups: Sequence[Group], at_hand: Seque
     held = {each.event_id: each for group in groups for each in group.state.values()}
     chain = Chain(txn, room, at_hand, held)
     chain.gather(held)
-    rejected = find_rejected(txn, room.nid)
+    rejected = find_rejected(txn, [event_id for event_id in chain.held if event_id not in held])
     state = resolve(room.version, sets, chain.find, rejected.__contains__)
     return Resolved(first, _changes(first, state, held | chain.held))
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from federation.errors import BadEvent, Refused
 from federation.event import Event, parse_event
-from federation.ids import RoomID, ServerName
+from federation.ids import EventID, RoomID, ServerName
 from homeserver.rooms.acl import check_acl
 from homeserver.rooms.receive.gaps import Gaps
 from homeserver.rooms.receive.intake import Intake, Outcomes, World
@@ -45,7 +45,7 @@ class Receiver:
 
     async def receive_all(self, origin: ServerName, pdus: Sequence[object]) -> Outcomes:
         """Take in events that `origin` sent, in their order room by room, rooms side by side; what became of them."""
-        by_room: dict[RoomID, list[Event]] = {}
+        by_room: dict[RoomID, dict[EventID, Event]] = {}
         rooms: dict[str, Room | None] = {}
         for pdu in pdus:
             room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
@@ -55,9 +55,9 @@ class Receiver:
                 rooms[room_id] = await self._world.rooms.load(room_id)
             event = _parse(pdu, rooms[room_id])
             if event is not None:
-                by_room.setdefault(event.room_id, []).append(event)
+                by_room.setdefault(event.room_id, {}).setdefault(event.event_id, event)
         outcomes: Outcomes = {}
-        found = [(rooms[room_id], events) for room_id, events in by_room.items()]
+        found = [(rooms[room_id], list(events.values())) for room_id, events in by_room.items()]
         for some in await side_by_side(self._receive_in_room(origin, room, events) for room, events in found if room):
             outcomes |= some
         return outcomes

@@ -5,5 +5,4 @@ CREATE TABLE gaps (
     event_nid BIGINT NOT NULL,
     PRIMARY KEY (room_nid, missing_id, event_nid)
 );
-
-CREATE INDEX events_rejected ON events (room_nid) WHERE standing = 2;
+CREATE INDEX gaps_by_event ON gaps (event_nid);

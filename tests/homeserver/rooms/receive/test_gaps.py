@@ -1,5 +1,6 @@
 """What is missing is fetched, as far as bounds allow; who lies about it changes nothing."""
 
+from dataclasses import replace
 from typing import Any
 
 from federation.event import Event
@@ -8,8 +9,11 @@ from homeserver.rooms.backfill import Backfill
 from homeserver.storage.database import Txn
 from homeserver.storage.events import Standing, load_page
 from homeserver.storage.received import find_known
+from homeserver.sync.filters import parse_filter
+from homeserver.sync.stored import choose_stored
+from homeserver.sync.views import Ask
 from tests.kit.databases import on_both_databases
-from tests.kit.receiving import ReceivingCase, ids
+from tests.kit.receiving import US, ReceivingCase, ids
 from tests.kit.rooms import ALICE, BOB, CAROL
 
 
@@ -109,6 +113,25 @@ class Missing(Case):
         events.append(self.factory.message(CAROL))
         self.assertEqual(await self.receive(events[-1]), {})
         self.assertEqual(await self.new(), ids(events))
+
+    async def test_a_sync_says_where_events_are_missing(self) -> None:
+        self.peer.lies["get_missing_events"] = lambda true: {"events": []}
+        events = self.messages(4)
+        await self.receive(events[2])
+        await self.receive(events[3])
+        self.restart()
+        room = await self.room()
+        self.assertEqual(room.gap_at, room.recent[-2].stream)
+        ask = Ask(
+            room_id=room.room_id, user_id=US, filter=parse_filter(b"{}"), since=None, upto=self.db.position, whole=True
+        )
+        for since in (None, room.recent[0].stream):
+            chosen, limited = await self.db.read(choose_stored, room.record, replace(ask, since=since))
+            self.assertEqual([seen.held.event_id for seen in chosen], ids(events[2:]))
+            self.assertTrue(limited)
+        after = replace(ask, since=room.recent[-2].stream)
+        chosen, limited = await self.db.read(choose_stored, room.record, after)
+        self.assertEqual(([seen.held.event_id for seen in chosen], limited), (ids(events[3:]), False))
 
     async def test_an_unknown_auth_event_is_fetched(self) -> None:
         before = self.factory.head

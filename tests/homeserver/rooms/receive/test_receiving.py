@@ -5,7 +5,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from federation.event import Event
-from federation.ids import UserID
+from federation.ids import ServerName, UserID
+from federation.signatures import SigningKey, sign_event
+from homeserver.policy import Expel, Invite, Join, Leave, SendEvent, SetState
 from homeserver.rooms.receive.intake import Turns
 from homeserver.storage.changes import EventAdded, StateRewritten
 from homeserver.storage.events import Standing
@@ -141,6 +143,58 @@ class Judging(Case):
         ours = await self.say()
         self.assertEqual(ours.prev_events, (ban.event_id,))
         await self.assert_as_stored()
+
+    async def test_what_the_policy_does_not_want_is_soft_failed(self) -> None:
+        self.policy.refuse(SendEvent)
+        message = self.factory.message(BOB)
+        topic = self.topic("allowed", after=message)
+        self.assertEqual(set(await self.receive(message, topic)), {message.event_id})
+        self.assertEqual(await self.standing(message), Standing.SOFT_FAILED)
+        self.assertEqual(await self.new(), [topic.event_id])
+        asked = [(type(act), act.by) for act in self.policy.asked]
+        self.assertEqual(asked, [(SendEvent, BOB), (SetState, ALICE)])
+        await self.assert_as_stored()
+
+    async def test_every_move_is_asked_for_as_what_it_is(self) -> None:
+        dave, eve = UserID("@dave:four.example"), UserID("@eve:four.example")
+        factory = self.factory
+        events = [
+            factory.join(dave),
+            factory.kick(ALICE, dave),
+            factory.invite(ALICE, eve),
+            factory.leave(eve),
+            factory.ban(ALICE, eve),
+            factory.kick(ALICE, eve),
+        ]
+        self.assertEqual(await self.receive(*events), {})
+        kinds = [type(act) for act in self.policy.asked]
+        self.assertEqual(kinds, [Join, Expel, Invite, Leave, Expel, Expel])
+
+    async def test_of_two_events_with_one_id_the_first_counts(self) -> None:
+        self.begin("2", creator=UserID("@alice:one2.example"))
+        await self.adopt()
+        first = self.factory.build("m.room.message", {"body": "first"}, sender=BOB, opaque="same")
+        second = self.factory.build("m.room.message", {"body": "second"}, sender=BOB, opaque="same")
+        self.assertEqual(first.event_id, second.event_id)
+        await self.receive(first, second)
+        await self.receive(second)
+        self.assertEqual((await self.room()).recent[-1].event.content, {"body": "first"})
+
+    async def test_the_rooms_policy_server_is_heeded(self) -> None:
+        key = SigningKey("policy_server", b"p" * 32)
+        content = {"via": "three.example", "public_keys": {"ed25519": key.verify_key.encode()}}
+        policy = self.factory.send("m.room.policy", content, sender=ALICE, state_key="")
+        self.assertEqual(await self.receive(policy), {})
+        signed = sign_event(self.factory.message(BOB), ServerName("three.example"), key)
+        self.assertEqual(await self.receive(signed), {})
+        self.peer.signs = key
+        asked = self.factory.message(BOB)
+        self.assertEqual(await self.receive(asked), {})
+        self.peer.signs = SigningKey("policy_server", b"q" * 32)
+        unsigned = self.factory.message(BOB)
+        self.assertIn(unsigned.event_id, await self.receive(unsigned))
+        self.assertEqual(await self.standing(unsigned), Standing.SOFT_FAILED)
+        self.assertEqual(await self.new(), ids([policy, signed, asked]))
 
     async def test_soft_failed_events_may_be_followed(self) -> None:
         before = self.factory.head
