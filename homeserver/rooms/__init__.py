@@ -8,6 +8,9 @@ In the middle, three things that know nothing of clients:
   several rooms and writes other rows in one unit of work, all or nothing; `create` makes a room.
 * `writing` is that unit of work. No event is written unless those it was built on are.
 
+Beside it `receive` takes in the events of other servers, and the rooms they give; `giving` is what they get of ours,
+`backfill` fetches history from before our time, `acl` and `servers` say who has part in a room.
+
 Around them the doors, one module a noun: `send` (with `transactions`), `membership` (with `restricted`), `state`,
 `create`, `upgrade`, `aliases`, `directory` (with `listing`), `people` (what an account means for its rooms). Reading is
 `view` (who may read a room at all), `sight` and `visibility` (which events), `history`, `members`, `filters`, `places`

@@ -222,3 +222,55 @@ class Giving(RoomCase):
         event = await self.last(self.north, room_id)
         page = await self.ask(f"/backfill/{quote(room_id, safe='')}", v=[event.event_id], limit="1")
         self.assertEqual(page["pdus"][0]["content"]["body"], "now")
+
+    async def test_nonsense_is_refused_at_every_door(self) -> None:
+        room_id = await self.share()
+        where = quote(room_id, safe="")
+        event_id = (await self.last(self.north, room_id)).event_id
+        for nasty in ("", "$", "\0", "$\0", "x" * 3000, "!" + "ж" * 200, "$" + "%" * 43, "../..", "\ud7ff"):
+            quoted = quote(nasty, safe="") or "%20"
+            for path, query in (
+                (f"/event/{quoted}", {}),
+                (f"/state/{where}", {"event_id": nasty}),
+                (f"/state_ids/{quoted}", {"event_id": event_id}),
+                (f"/event_auth/{where}/{quoted}", {}),
+                (f"/backfill/{quoted}", {"v": event_id, "limit": "1"}),
+                (f"/backfill/{where}", {"v": event_id, "limit": nasty}),
+                (f"/timestamp_to_event/{where}", {"ts": nasty, "dir": "f"}),
+                (f"/timestamp_to_event/{where}", {"ts": "9" * 18, "dir": nasty}),
+            ):
+                self.assertIn(await self.refused(path, **query), (400, 403, 404), (path, query))
+        for number in ("9" * 18, "9" * 30, "-1", "1.5", "0x1"):
+            self.assertIn(await self.refused(f"/timestamp_to_event/{where}", ts=number, dir="f"), (400, 404), number)
+
+    async def test_nonsense_in_bodies_is_refused_or_finds_nothing(self) -> None:
+        room_id = await self.share()
+        path = f"{V1}/get_missing_events/{quote(room_id, safe='')}"
+        for body in (
+            [],
+            {},
+            {"earliest_events": 1, "latest_events": []},
+            {"earliest_events": [1], "latest_events": []},
+        ):
+            self.assertEqual(await self.status("POST", path, body), 400, body)
+        for body in ({"limit": 2**53 - 1}, {"limit": 0}, {"min_depth": 2**53 - 1}):
+            full = {"earliest_events": ["\0"], "latest_events": ["\0", "x" * 1000], **body}
+            self.assertEqual(await self.status("POST", path, full), 200, body)
+        for body in ([], {"pdus": 1}, {"edus": []}, {"pdus": [], "edus": 1}):
+            self.assertEqual(await self.status("PUT", f"{V1}/send/t", body), 400, body)
+        odd = [
+            None,
+            1,
+            "",
+            [],
+            {},
+            {"room_id": room_id},
+            {"room_id": "\0"},
+            {"room_id": room_id, "type": 1, "depth": "x"},
+        ]
+        for number, body in enumerate(({"pdus": odd, "edus": odd}, {"pdus": [[[[]]]], "edus": [{"edu_type": 1}]})):
+            self.assertEqual(await self.status("PUT", f"{V1}/send/odd{number}", body), 200)
+
+    async def status(self, method: str, path: str, body: Any) -> int:
+        """The status of a request of the south's with that body."""
+        return (await self.north.call_signed(self.south.name, self.south.key, method, path, body)).status
