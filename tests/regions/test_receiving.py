@@ -3,6 +3,8 @@
 from typing import Any
 from urllib.parse import quote
 
+from twisted.internet.defer import Deferred
+
 from federation.errors import PeerRefused
 from federation.event import Event
 from federation.ids import RoomID, UserID
@@ -136,6 +138,73 @@ class Talking(RoomCase):
         with self.assertRaises(PeerRefused) as refused:
             await self.send(self.north, self.south, *[event] * 51)
         self.assertEqual(refused.exception.status, 400)
+
+
+class Forking(RoomCase):
+    """What a client of the south sees of a history that forks."""
+
+    async def fork(self, room_id: RoomID, *drafts: Draft) -> list[Event]:
+        """Events of the north that all follow what the room was when this was called."""
+        room = await self.room(self.north, room_id)
+        seal, before = self.north.running.rooms.doors.rooms.seal, room.shown
+        return [seal_draft(seal, room.record, before, draft).event for draft in drafts]
+
+    def draft(self, kind: str, content: Any, state_key: str | None = "") -> Draft:
+        return Draft(type=kind, sender=UserID(self.alice.user_id), content=content, state_key=state_key)
+
+    async def told(self, room_id: RoomID) -> Any:
+        """What the next sync of Bob's tells of a room he is in, the state as it is at its end."""
+        answer = await self.bob.sync(use_state_after="true")
+        return answer["rooms"]["join"][room_id]
+
+    async def test_a_client_is_told_what_two_branches_add_up_to(self) -> None:
+        room_id = await self.share()
+        await self.bob.sync()
+        topics = [self.draft("m.room.topic", {"topic": str(number)}) for number in range(4)]
+        for event in await self.fork(room_id, *topics):
+            await self.send(self.north, self.south, event)
+            told = await self.told(room_id)
+            current = (await self.room(self.south, room_id)).state("m.room.topic")
+            assert current is not None
+            after = [each for each in told["state_after"]["events"] if each["type"] == "m.room.topic"]
+            self.assertEqual(told["timeline"]["events"][-1]["event_id"], event.event_id)
+            if after:
+                self.assertEqual(after[-1]["event_id"], current.event_id)
+            shown = await self.bob.ok("GET", f"/rooms/{quote(room_id)}/state/m.room.topic/")
+            self.assertEqual(shown, current.content)
+
+    async def test_who_is_put_out_on_another_branch_leaves_and_hears_no_more(self) -> None:
+        room_id = await self.share()
+        await self.bob.sync()
+        kick = self.draft("m.room.member", {"membership": "leave"}, self.bob.user_id)
+        message = self.draft("m.room.message", {"body": "beside"}, None)
+        said, kicked = await self.fork(room_id, message, kick)
+        await self.send(self.north, self.south, said)
+        await self.bob.sync()
+        await self.send(self.north, self.south, kicked)
+        rooms = (await self.bob.sync())["rooms"]
+        self.assertIn(room_id, rooms["leave"])
+        self.assertNotIn(room_id, rooms.get("join", {}))
+        (after,) = await self.fork(room_id, self.draft("m.room.message", {"body": "secret"}, None))
+        await self.send(self.north, self.south, after)
+        self.assertNotIn("secret", str(await self.bob.sync()))
+
+    async def test_what_others_write_counts_as_unread(self) -> None:
+        room_id = await self.share()
+        await self.bob.sync()
+        await self.alice.send(room_id, "one")
+        await self.send(self.north, self.south, await self.last(self.north, room_id))
+        told = await self.told(room_id)
+        self.assertEqual(told["unread_notifications"]["notification_count"], 1)
+
+    async def test_a_waiting_sync_is_woken(self) -> None:
+        room_id = await self.share()
+        await self.bob.sync()
+        waiting = Deferred.fromCoroutine(self.bob.sync(timeout=20000))
+        await self.alice.send(room_id, "wake up")
+        await self.send(self.north, self.south, await self.last(self.north, room_id))
+        events = (await waiting)["rooms"]["join"][room_id]["timeline"]["events"]
+        self.assertEqual([event["content"]["body"] for event in events], ["wake up"])
 
 
 class TalkingOnPostgreSQL(Talking):
