@@ -14,6 +14,7 @@ from homeserver.accounts.passwords import PasswordsBusy
 from homeserver.policy import Conflict, Invalid, NotFound
 from homeserver.rooms.delayed import SentTooFast, TooManyDelayed
 from homeserver.rooms.membership import GuestsForbidden, InvitesBlocked, NoticesStay
+from homeserver.rooms.remote.faults import IncompatibleVersion
 from homeserver.storage.faults import StorageUnavailable
 
 
@@ -139,6 +140,9 @@ _TABLE: dict[type[BaseException], Callable[..., MatrixError]] = {
     SentTooFast: lambda fault: RateLimited(_BUSY_MS),
     StorageUnavailable: lambda fault: MatrixError(
         503, "M_UNKNOWN", "Storage is unavailable", headers={"Retry-After": str(_BUSY_MS // 1000)}
+    ),
+    IncompatibleVersion: lambda fault: MatrixError(
+        400, "M_INCOMPATIBLE_ROOM_VERSION", "That version of rooms is not spoken", {"room_version": fault.version}
     ),
     NoAnswer: lambda fault: MatrixError(408, "M_UNKNOWN", str(fault)),
     RemoteFault: lambda fault: MatrixError(502, "M_UNKNOWN", f"The other server is at fault: {fault}"),

@@ -167,7 +167,7 @@ class RoomAdministration:
 
     async def _find(self, room_id_or_alias: str) -> Room:
         try:
-            room = await self.rooms.load(await self.aliases.resolve(room_id_or_alias))
+            room = await self.rooms.load((await self.aliases.resolve(room_id_or_alias)).room_id)
         except Hidden:
             room = None
         if room is None:

@@ -6,12 +6,14 @@ Spec: client-server-api#room-aliases
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
-from federation.errors import BadIdentifier, Refused
-from federation.ids import RoomAlias, ServerName, UserID, parse_room_alias, server_of
+from federation.errors import BadIdentifier, Refused, RemoteFault
+from federation.ids import RoomAlias, RoomID, ServerName, UserID, parse_room_alias, server_of
 from homeserver.accounts.appservices.questions import Questions
 from homeserver.policy import Administer, Conflict, Hidden, Invalid, NotFound, Policy, SeeRoom, SetAlias, allows
+from homeserver.rooms.beyond import Beyond, Nowhere
+from homeserver.rooms.outlying import OutlyingRoom
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Draft
@@ -23,40 +25,66 @@ CANONICAL_ALIAS: Final = "m.room.canonical_alias"
 MOST_SERVERS: Final = 50
 
 
+class Target(NamedTuple):
+    """Where an alias leads, and servers that know the room."""
+
+    room_id: RoomID
+    servers: list[ServerName]
+
+
 class Aliases:
     """Finds, makes and removes the aliases of this server."""
 
     def __init__(
         self, rooms: Rooms, database: Database, policy: Policy, now_ms: Callable[[], int], questions: Questions
     ) -> None:
+        self.beyond: Beyond = Nowhere()
         self._questions = questions
         self._rooms = rooms
         self._db = database
         self._policy = policy
         self._now_ms = now_ms
 
-    async def find(self, by: UserID | None, alias: str) -> Room:
-        """The room that an alias leads to, for somebody who may learn of it.
+    async def find(self, by: UserID | None, alias: str) -> Target:
+        """Where an alias leads, for somebody who may learn of it; another server's is asked for there.
 
-        Raises: NotFound otherwise; BadIdentifier.
+        Raises: NotFound otherwise; BadIdentifier; RemoteFault.
         Spec: client-server-api#get_matrixclientv3directoryroomroomalias
         """
-        room = await self._find_or_summon(parse_room_alias(alias))
-        if room is None or not await allows(self._policy, SeeRoom(by=by, room=room)):
+        parsed = parse_room_alias(alias)
+        room = await self._find_or_summon(parsed)
+        if room is not None:
+            if await allows(self._policy, SeeRoom(by=by, room=room)):
+                return Target(room.room_id, self.servers_of(room))
             raise _no_alias()
-        return room
+        found = await self._find_elsewhere(by, parsed)
+        if found is None:
+            raise _no_alias()
+        return found
 
-    async def resolve(self, room_id_or_alias: str) -> str:
-        """The room ID that is meant, for the doors that take either and ask the policy themselves.
+    async def resolve(self, room_id_or_alias: str, by: UserID | None = None) -> Target:
+        """The room ID that is meant, and servers that know the room where an alias tells them; for the doors that take
+        either and ask the policy themselves.
 
-        Raises: Hidden for an alias that leads nowhere; BadIdentifier.
+        Raises: Hidden for an alias that leads nowhere; BadIdentifier; RemoteFault.
         """
         if not room_id_or_alias.startswith("#"):
-            return room_id_or_alias
-        room = await self._find_or_summon(parse_room_alias(room_id_or_alias))
-        if room is None:
+            return Target(RoomID(room_id_or_alias), [])
+        alias = parse_room_alias(room_id_or_alias)
+        room = await self._find_or_summon(alias)
+        found = Target(room.room_id, []) if room is not None else await self._find_elsewhere(by, alias)
+        if found is None:
             raise Hidden
-        return room.room_id
+        return found
+
+    async def _find_elsewhere(self, by: UserID | None, alias: RoomAlias) -> Target | None:
+        """Where another server's alias leads."""
+        if by is None or server_of(alias) == self._rooms.seal.server:
+            return None
+        if not await allows(self._policy, SeeRoom(by=by, room=OutlyingRoom(RoomID("")))):
+            return None
+        found = await self.beyond.find_alias(alias)
+        return None if found is None else Target(*found)
 
     async def _find_or_summon(self, alias: RoomAlias) -> Room | None:
         """The room of an alias, which an application service may make now.
@@ -141,6 +169,12 @@ class Aliases:
                 raise Invalid("M_BAD_ALIAS", f"The alias {alias} does not lead to this room")
 
     async def _leads_to(self, alias: RoomAlias, room: Room) -> bool:
+        if server_of(alias) != self._rooms.seal.server:
+            try:
+                elsewhere = await self.beyond.find_alias(alias)
+            except (RemoteFault, Refused):
+                return False
+            return elsewhere is not None and elsewhere[0] == room.room_id
         found = await self._db.read(find_alias, alias)
         return found is not None and found.room_id == room.room_id
 

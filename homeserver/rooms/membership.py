@@ -5,7 +5,7 @@ PUT of an `m.room.member` event comes through here as well, so there is one way 
 Spec: client-server-api#room-membership
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -15,6 +15,7 @@ from federation.errors import Refused
 from federation.ids import EventID, RoomID, UserID, server_of
 from homeserver.accounts.appservices.questions import NO_SERVICES, Questions
 from homeserver.policy import Act, Expel, Hidden, Invalid, Invite, Join, Knock, Leave, Policy, SetState
+from homeserver.rooms.beyond import Beyond, Entering, Nowhere
 from homeserver.rooms.predecessors import carrying
 from homeserver.rooms.restricted import RESTRICTED, find_authoriser, is_let_in, join_rule
 from homeserver.rooms.room import Room
@@ -86,6 +87,10 @@ class InvitesBlocked(Refused):
         super().__init__("invite", "This person takes no invitations")
 
 
+class _NobodyLetsIn(Hidden):
+    """Nobody of this server may let the person in; somebody of another server perhaps may."""
+
+
 async def check_invitable(database: Database, person: UserID) -> None:
     """Refuse an invitation of somebody who wants none.
 
@@ -117,7 +122,8 @@ class Memberships:
     """Changes memberships.
 
     Every method raises Hidden for a room that there is not or that is not for the asker, and Refused where the policy
-    or the room's rules forbid it.
+    or the room's rules forbid it. Where other servers must be asked (`beyond`), they raise RemoteFault as well, and
+    Invalid, NotFound or IncompatibleVersion for what those answer.
     """
 
     def __init__(
@@ -128,32 +134,62 @@ class Memberships:
         find_profile: FindProfile,
         questions: Questions = NO_SERVICES,
     ) -> None:
+        self.beyond: Beyond = Nowhere()
         self._questions = questions
         self._rooms = rooms
         self._db = database
         self._policy = policy
         self._find_profile = find_profile
 
-    async def join(self, by: UserID, room_id: str, *, reason: str | None = None, guest: bool = False) -> RoomID:
-        """Join a room; for who is joined already nothing happens.
+    async def join(
+        self, by: UserID, room_id: str, *, reason: str | None = None, guest: bool = False, via: Sequence[str] = ()
+    ) -> RoomID:
+        """Join a room; for who is joined already nothing happens. `via` are servers that may know the room.
 
         Spec: client-server-api#post_matrixclientv3roomsroomidjoin
         """
+        room = await self._rooms.load(room_id)
+        if self.beyond.lacks(room) and await self._enter(self.beyond.join, by, room_id, (reason, via, guest)):
+            return RoomID(room_id)
         room = await self._open(room_id)
         if by in room.head.joined:
             await self._rooms.wait_for(room)
-        else:
+            return room.room_id
+        try:
             await self.change(room, Change(by=by, person=by, membership="join", reason=reason, guest=guest))
+        except _NobodyLetsIn:
+            if len(room.head.servers) < 2:
+                raise
+            await self._enter(self.beyond.join, by, room_id, (reason, via, guest), anew=True)
         return room.room_id
 
-    async def knock(self, by: UserID, room_id: str, *, reason: str | None = None) -> RoomID:
+    async def knock(self, by: UserID, room_id: str, *, reason: str | None = None, via: Sequence[str] = ()) -> RoomID:
         """Ask to be let in.
 
         Spec: client-server-api#post_matrixclientv3knockroomidoralias
         """
+        room = await self._rooms.load(room_id)
+        if self.beyond.lacks(room) and await self._enter(self.beyond.knock, by, room_id, (reason, via, False)):
+            return RoomID(room_id)
         room = await self._open(room_id)
         await self.change(room, Change(by=by, person=by, membership="knock", reason=reason))
         return room.room_id
+
+    async def _enter(
+        self,
+        go: Callable[[Entering], Awaitable[bool]],
+        by: UserID,
+        room_id: str,
+        how: tuple[str | None, Sequence[str], bool],
+        *,
+        anew: bool = False,
+    ) -> bool:
+        """Join or knock by way of other servers."""
+        reason, via, guest = how
+        if guest:
+            raise GuestsForbidden
+        content = {**await self._shown_of(by), **_said(reason)}
+        return await go(Entering(person=by, room_id=RoomID(room_id), via=via, content=content, anew=anew))
 
     async def invite(self, by: UserID, room_id: str, person: UserID, *, reason: str | None = None) -> None:
         """Invite somebody.
@@ -168,8 +204,11 @@ class Memberships:
 
         Spec: client-server-api#post_matrixclientv3roomsroomidleave
         """
-        room = await self._open(room_id)
-        if room.membership(by) is None:
+        room = await self._rooms.load(room_id)
+        if self.beyond.lacks(room):
+            await self.beyond.leave(by, room_id, _said(reason))
+            return
+        if room is None or room.membership(by) is None:
             raise Hidden
         await self.change(room, Change(by=by, person=by, membership="leave", reason=reason))
 
@@ -207,13 +246,17 @@ class Memberships:
         Raises: Invalid (M_UNKNOWN) for somebody who has not.
         Spec: client-server-api#post_matrixclientv3roomsroomidforget
         """
-        room = await self._open(room_id)
-        membership = room.membership(by)
+        room = await self._rooms.load(room_id)
+        if self.beyond.lacks(room):
+            known = await self.beyond.find_outlying(by, room_id)
+            nid, membership = (0, None) if known is None else (known.record.nid, known.membership.membership)
+        else:
+            nid, membership = (0, None) if room is None else (room.nid, room.membership(by))
         if membership is None:
             raise Hidden
         if membership in IN_ROOM:
             raise Invalid("M_UNKNOWN", "Leave the room before forgetting it")
-        await self._db.write(_forget, by, room.nid, room.room_id)
+        await self._db.write(_forget, by, nid, RoomID(room_id))
 
     async def check(self, room: Room, wanted: Change) -> None:
         """Ask the policy whether a membership may be changed so, as things are now.
@@ -236,7 +279,8 @@ class Memberships:
         await self._policy.check(act)
         if isinstance(act, Leave) and was == "invite" and await self._is_for_notices(wanted.by, room):
             raise NoticesStay
-        if wanted.membership == "invite":
+        is_ours = server_of(wanted.person) == self._rooms.seal.server
+        if wanted.membership == "invite" and is_ours:
             await self._questions.summon_user(wanted.person)
             await check_invitable(self._db, wanted.person)
         content = await self._build_content(room, wanted, was)
@@ -255,6 +299,11 @@ class Memberships:
             origin=wanted.origin,
             at_ms=wanted.at_ms,
         )
+        if wanted.membership == "invite" and not is_ours:
+            return await self.beyond.invite(room, draft)
+        return await self._commit(room, draft, wanted, was)
+
+    async def _commit(self, room: Room, draft: Draft, wanted: Change, was: str | None) -> EventID:
         comes = wanted.membership == "join" and was != "join"
         if comes and await self._db.read(find_blocker, room.room_id) is not None:
             raise RoomBlocked
@@ -273,8 +322,7 @@ class Memberships:
             given = {name: value for name, value in given.items() if name not in _NOT_FOR_CLIENTS}
         given.pop("join_authorised_via_users_server", None)
         content = {**given, "membership": wanted.membership}
-        if wanted.reason is not None:
-            content["reason"] = wanted.reason
+        content |= _said(wanted.reason)
         if wanted.membership in IN_ROOM and not stays:
             content |= await self._shown_of(wanted.person)
         if wanted.membership == "join" and was not in ("join", "invite") and join_rule(room) in RESTRICTED:
@@ -290,12 +338,12 @@ class Memberships:
         if is_let_in_here or await is_let_in(self._rooms, room, person):
             authoriser = find_authoriser(room, self._rooms.seal.server)
         if authoriser is None:
-            raise Hidden
+            raise _NobodyLetsIn
         return authoriser
 
     async def _shown_of(self, person: UserID) -> dict[str, object]:
         if server_of(person) != self._rooms.seal.server:
-            raise Refused("federation", "People of other servers cannot be invited yet")
+            return {}
         profile = await self._find_profile(person)
         return {} if profile is None else shown_fields(profile)
 
@@ -330,6 +378,10 @@ def _act(room: Room, wanted: Change, was: str | None) -> Act:
     if membership == "leave":
         return Expel(by=by, room=room, person=person, how="unban" if was == "ban" else "kick")
     raise Invalid("M_BAD_JSON", "There is no such change of membership")
+
+
+def _said(reason: str | None) -> dict[str, object]:
+    return {} if reason is None else {"reason": reason}
 
 
 def lets_guests_in(room: Room) -> bool:

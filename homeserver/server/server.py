@@ -29,6 +29,7 @@ from homeserver.server.admin import admin_routes, build_admin
 from homeserver.server.calls import call_routes
 from homeserver.server.core import World, build_core
 from homeserver.server.erasure import build_purges, build_sweeper
+from homeserver.server.joins import build_joins, join_routes
 from homeserver.server.media import build_media, media_admin_routes, media_routes
 from homeserver.server.outbox import build_deliveries, service_routes
 from homeserver.server.receiving import build_receiving, receiving_routes
@@ -56,6 +57,7 @@ class Server:
         self.region = build_region(core)
         self.rooms = build_rooms(core)
         self.receiving = build_receiving(core, self.rooms, self.region)
+        self.joins = build_joins(core, self.rooms, self.region, self.receiving)
         self.people = build_accounts(core, self.rooms)
         self.told = build_sync(core, self.rooms.doors.rooms)
         self.deliveries = build_deliveries(core, self.rooms.doors, self.told)
@@ -118,6 +120,7 @@ class Server:
                 *delegation,
                 *region_routes(core, self.region),
                 *receiving_routes(core, self.region, self.receiving),
+                *join_routes(self.region, self.joins),
             ),
         }
 

@@ -33,6 +33,7 @@ class RoomTable(NamedTuple):
 ROOM_TABLES: Final = (
     RoomTable("memberships", "room_nid", "user_id, room_nid"),
     RoomTable("membership_changes", "room_nid", "user_id, stream"),
+    RoomTable("invitations", "room_nid", "event_nid"),
     RoomTable("aliases", "room_nid", "alias"),
     RoomTable("published", "room_nid", "room_nid"),
     RoomTable("network_rooms", "room_nid", "service_id, network_id, room_nid"),
@@ -56,7 +57,7 @@ ROOM_TABLES: Final = (
 )
 """What is taken away of a room, in this order: first what would show it to people."""
 
-EVENT_TABLES: Final = ("relations", "media_references")
+EVENT_TABLES: Final = ("relations", "media_references", "invitations")
 """The tables with rows of one event each (`event_nid`), which go with it."""
 
 KEPT: Final[Mapping[str, str]] = {

@@ -29,6 +29,11 @@ def append_room(txn: Txn, room: RoomRecord) -> None:
     txn.append(_ROOM, (room.nid, room.room_id, room.version.id, room.creator, room.kind))
 
 
+def set_room(txn: Txn, room: RoomRecord) -> None:
+    """Correct what was believed of a room of which only an invitation was known."""
+    txn.run("UPDATE rooms SET version = ?, creator = ? WHERE nid = ?", (room.version.id, room.creator, room.nid))
+
+
 def find_room(txn: Txn, room_id: str) -> RoomRecord | None:
     """The room of that ID; anything may be asked."""
     row = txn.one(f"{_SELECT} WHERE room_id = ?", (room_id,))

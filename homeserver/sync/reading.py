@@ -21,12 +21,11 @@ from homeserver.storage.sync import (
     has_waiting,
     load_confidants,
     load_departures,
-    load_state_at,
     load_waiting,
 )
 from homeserver.sync.encode import join_object
 from homeserver.sync.stored import view_left, view_stored
-from homeserver.sync.stripped import strip_state
+from homeserver.sync.stripped import read_stripped
 from homeserver.sync.views import Ask, View
 
 MOST_MESSAGES: Final = 100
@@ -252,8 +251,8 @@ def _read_outside(txn: Txn, plan: Plan, outside: Iterable[Stay], found: Found) -
         if room is None:
             continue  # it was purged meanwhile
         member = load_events(txn, room, [stay.event_nid])[stay.event_nid]
-        state = load_state_at(txn, room, stay.stream, members={member.event.sender})
-        found.outside[stay.room_id] = (stay.membership, member.event.sender, strip_state(state, member))
+        stripped = read_stripped(txn, room, stay.stream, member)
+        found.outside[stay.room_id] = (stay.membership, member.event.sender, stripped)
 
 
 def _read_receipts(txn: Txn, plan: Plan, room_ids: Sequence[RoomID], since: int, found: Found) -> None:

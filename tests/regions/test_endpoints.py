@@ -11,14 +11,6 @@ V1 = "/_matrix/federation/v1"
 V2 = "/_matrix/federation/v2"
 
 NOT_YET = {
-    f"{V1}/invite/{{}}/{{}}",
-    f"{V2}/invite/{{}}/{{}}",
-    f"{V1}/make_join/{{}}/{{}}",
-    f"{V2}/send_join/{{}}/{{}}",
-    f"{V1}/make_knock/{{}}/{{}}",
-    f"{V1}/send_knock/{{}}/{{}}",
-    f"{V1}/make_leave/{{}}/{{}}",
-    f"{V2}/send_leave/{{}}/{{}}",
     f"{V1}/openid/userinfo",
     f"{V1}/publicRooms",
     f"{V1}/query/directory",

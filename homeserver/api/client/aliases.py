@@ -56,8 +56,8 @@ class _AliasAPI:
 
     async def find(self, call: Call) -> Reply:
         by = call.session.user_id if call.session else None
-        room = await self._aliases.find(by, call.params["roomAlias"])
-        return {"room_id": room.room_id, "servers": self._aliases.servers_of(room)}
+        found = await self._aliases.find(by, call.params["roomAlias"])
+        return {"room_id": found.room_id, "servers": found.servers}
 
     async def set(self, call: Call) -> Reply:
         await self._aliases.set(call.caller.user_id, call.params["roomAlias"], call.body.room_id)

@@ -9,10 +9,10 @@ from typing import Any
 from msgspec import Struct
 
 from federation.errors import Refused
-from federation.ids import UserID, parse_user_id
+from federation.ids import RoomID, UserID, parse_user_id
 from homeserver.api.errors import MatrixError
 from homeserver.api.route import Call, Reply, Route
-from homeserver.rooms.aliases import Aliases
+from homeserver.rooms.aliases import Aliases, Target
 from homeserver.rooms.members import Members
 from homeserver.rooms.membership import Memberships
 
@@ -104,13 +104,18 @@ class _MembershipAPI:
         caller, body = call.caller, call.body
         if body.third_party_signed is not None:
             raise Refused("invite_3pid", "Invitations by address are not available here")
-        room_id = await self._find_room(call)
-        guest = caller.kind == "guest"
-        return {"room_id": await self._memberships.join(caller.user_id, room_id, reason=body.reason, guest=guest)}
+        target = await self._find_room(call)
+        guest, via = caller.kind == "guest", [*_via(call), *target.servers]
+        return {
+            "room_id": await self._memberships.join(
+                caller.user_id, target.room_id, reason=body.reason, guest=guest, via=via
+            )
+        }
 
     async def knock(self, call: Call) -> Reply:
-        room_id = await self._find_room(call)
-        return {"room_id": await self._memberships.knock(call.caller.user_id, room_id, reason=call.body.reason)}
+        target, by = await self._find_room(call), call.caller.user_id
+        via = [*_via(call), *target.servers]
+        return {"room_id": await self._memberships.knock(by, target.room_id, reason=call.body.reason, via=via)}
 
     async def leave(self, call: Call) -> Reply:
         await self._memberships.leave(call.caller.user_id, call.params["roomId"], reason=call.body.reason)
@@ -139,6 +144,13 @@ class _MembershipAPI:
         await act(call.caller.user_id, call.params["roomId"], call.body.person, reason=call.body.reason)
         return {}
 
-    async def _find_room(self, call: Call) -> str:
+    async def _find_room(self, call: Call) -> Target:
         room_id = call.params.get("roomId")
-        return room_id if room_id is not None else await self._aliases.resolve(call.params["roomIdOrAlias"])
+        if room_id is not None:
+            return Target(RoomID(room_id), [])
+        return await self._aliases.resolve(call.params["roomIdOrAlias"], call.caller.user_id)
+
+
+def _via(call: Call) -> list[str]:
+    """The servers that the client names, also by the parameter's older name."""
+    return [*call.query.list("via"), *call.query.list("server_name")]

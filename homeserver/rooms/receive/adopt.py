@@ -24,7 +24,7 @@ from homeserver.rooms.writing import Arrival, Pending, Work
 from homeserver.storage.database import Txn
 from homeserver.storage.events import RoomEvent, Standing
 from homeserver.storage.received import Known, find_known
-from homeserver.storage.rooms import RoomRecord, append_room, find_room
+from homeserver.storage.rooms import RoomRecord, append_room, find_room, set_room
 from homeserver.storage.state import GroupRow, append_group
 
 
@@ -73,8 +73,9 @@ class Adoption:
         create = _find_create(events, wanted, event, room)
         record, known = await world.database.read(_read_known, event, list(events))
         is_new = record is None
-        if record is None:
-            record = self._make_record(version, create)
+        if room is None:
+            record = self._make_record(version, create, record)
+        assert record is not None
         judged = await self._judge(record, events, wanted, known, create)
         if room is not None:
             return await self._merge(room, judged, event)
@@ -83,8 +84,9 @@ class Adoption:
             raise BadAnswer("the event is there already")
         return await self._begin(record, judged, received, is_new=is_new)
 
-    def _make_record(self, version: RoomVersion, create: Event) -> RoomRecord:
-        nid = self._world.rooms.seal.next_id("rooms")
+    def _make_record(self, version: RoomVersion, create: Event, known: RoomRecord | None) -> RoomRecord:
+        """The record of a room; of one that is known for an invitation, no more than its number is believed."""
+        nid = self._world.rooms.seal.next_id("rooms") if known is None else known.nid
         return RoomRecord(nid=nid, room_id=create.room_id, version=version, creator=create.sender)
 
     async def _judge(
@@ -134,9 +136,8 @@ class Adoption:
         pending = Pending(held, room.head, row)
         pending.changes = state
         pending.arrival = Arrival(is_aside=True, missing=event.prev_events)
-        also: list[Work] = [partial(_write_outliers, judged)]
-        if is_new:
-            also.append(partial(_write_room, record))
+        write_room = append_room if is_new else set_room
+        also: list[Work] = [partial(_write_outliers, judged), lambda txn: write_room(txn, record)]
         await world.rooms.take_in(room, lambda: [pending], also, begins=True)
         return room
 
@@ -163,6 +164,8 @@ def _find_create(events: Mapping[EventID, Event], wanted: Sequence[EventID], eve
     found = [events[each] for each in wanted if (events[each].type, events[each].state_key) == CREATE]
     if len(found) != 1 or found[0].room_id != event.room_id:
         raise BadAnswer("a state without the room's create event")
+    if found[0].content.get("room_version", "1") != event.version.id:
+        raise BadAnswer("a state of a room of another version")
     if room is not None and found[0].event_id != room.create.event_id:
         raise BadAnswer("a state with another create event")
     return found[0]
@@ -202,10 +205,6 @@ def _check(event: Event, judged: Judged, create: Event) -> Event:
 
 def _read_known(txn: Txn, event: Event, event_ids: Sequence[EventID]) -> tuple[RoomRecord | None, dict[EventID, Known]]:
     return find_room(txn, event.room_id), find_known(txn, [*event_ids, event.event_id])
-
-
-def _write_room(record: RoomRecord, txn: Txn) -> None:
-    append_room(txn, record)
 
 
 def _write_outliers(judged: Judged, txn: Txn) -> None:

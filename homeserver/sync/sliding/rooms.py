@@ -23,7 +23,7 @@ from homeserver.sync.parts import Parts
 from homeserver.sync.sliding.connections import Sent
 from homeserver.sync.sliding.required import Config, State, group_state
 from homeserver.sync.stored import choose_stored, view_left
-from homeserver.sync.stripped import strip_state
+from homeserver.sync.stripped import read_stripped
 from homeserver.sync.views import HEROES, NAME, Ask, View, concerns_summary
 
 REDACTION: Final = "m.room.redaction"
@@ -210,8 +210,7 @@ def _read_outside(txn: Txn, record: RoomRecord, wish: Wish) -> Showing:
     """The stripped state of a room that the person is asked into, or knocks at."""
     stay = load_last_stays(txn, wish.user_id, (record.room_id, record.nid), wish.upto)[-1]
     member = load_events(txn, record, [stay.event_nid])[stay.event_nid]
-    state = load_state_at(txn, record, stay.stream, members={member.event.sender})
-    return Showing(stripped=strip_state(state, member))
+    return Showing(stripped=read_stripped(txn, record, stay.stream, member))
 
 
 def _read_left(txn: Txn, record: RoomRecord, wish: Wish) -> Showing:

@@ -1,0 +1,78 @@
+"""How other servers ask our people into rooms.
+
+Spec: server-server-api#inviting-to-a-room
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from homeserver.api.route import Call, Reply, Route
+from homeserver.rooms.remote.invited import Invitation, Invited
+
+BODY_LIMIT: Final = 4 << 20
+"""As much as an event and some state of a room may be."""
+
+
+class InviteBody(msgspec.Struct, frozen=True):
+    """An invitation."""
+
+    room_version: str
+    event: dict[str, Any]
+    invite_room_state: list[Any] = []
+
+
+def routes(invited: Invited) -> tuple[Route, ...]:
+    """The endpoints of invitations."""
+
+    async def invite(call: Call) -> Reply:
+        body: InviteBody = call.body
+        invitation = Invitation(
+            call.params["roomId"], call.params["eventId"], body.room_version, body.event, body.invite_room_state
+        )
+        signed = await invited.take(call.origin, invitation)
+        return {"event": msgspec.Raw(signed.raw)}
+
+    async def invite_as_before(call: Call) -> Reply:
+        """The form of the oldest room versions, the only ones whose servers may still use it."""
+        pdu: dict[str, Any] = call.body
+        unsigned = pdu.get("unsigned")
+        shown = unsigned.get("invite_room_state") if isinstance(unsigned, dict) else None
+        invitation = Invitation(call.params["roomId"], call.params["eventId"], _version_in(shown), pdu, shown)
+        signed = await invited.take(call.origin, invitation)
+        return msgspec.json.encode([200, {"event": msgspec.Raw(signed.raw)}])
+
+    path = "/invite/{roomId}/{eventId}"
+    return (
+        Route(
+            method="PUT",
+            path=f"/_matrix/federation/v2{path}",
+            handle=invite,
+            auth="region",
+            rate="region",
+            spec="server-server-api#put_matrixfederationv2inviteroomideventid",
+            body=InviteBody,
+            body_limit=BODY_LIMIT,
+        ),
+        Route(
+            method="PUT",
+            path=f"/_matrix/federation/v1{path}",
+            handle=invite_as_before,
+            auth="region",
+            rate="region",
+            spec="server-server-api#put_matrixfederationv1inviteroomideventid",
+            body=dict[str, Any],
+            body_limit=BODY_LIMIT,
+        ),
+    )
+
+
+def _version_in(shown: object) -> str:
+    """The version of a room, as its create event says if that is shown."""
+    for each in shown if isinstance(shown, list) else ():
+        content = each.get("content") if isinstance(each, Mapping) and each.get("type") == "m.room.create" else None
+        version = content.get("room_version") if isinstance(content, Mapping) else None
+        if isinstance(version, str):
+            return version
+    return "1"

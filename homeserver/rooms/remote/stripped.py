@@ -1,0 +1,50 @@
+"""What other servers show of rooms to people who are not in them: events, or in old rooms what is left of events.
+
+Spec: client-server-api#stripped-state, server-server-api#inviting-to-a-room
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from federation.errors import BadEvent
+from federation.event import Event, parse_event, stripped_state
+from federation.ids import RoomID
+from federation.versions import RoomVersion
+
+MOST_SHOWN: Final = 100
+_FIELDS: Final = ("content", "sender", "state_key", "type")
+_TEXTS: Final = ("sender", "state_key", "type")
+
+
+def parse_shown(version: RoomVersion, room_id: RoomID, shown: Iterable[object]) -> list[Event]:
+    """State events of that room that are shown.
+
+    Raises: BadEvent when one of them is none.
+    """
+    events = []
+    for each in shown:
+        event = parse_event(each, version)  # type: ignore[arg-type]  # whatever it is not is a BadEvent
+        if event.state_key is None or event.room_id != room_id:
+            raise BadEvent("not a state event of the room")
+        events.append(event)
+    return events
+
+
+def strip_all(version: RoomVersion, room_id: RoomID, shown: object) -> list[Any]:
+    """What of all that may be passed on to a client; entries that are nothing of the kind are left out."""
+    if not isinstance(shown, list):
+        return []
+    found = [_strip(version, room_id, each) for each in shown[:MOST_SHOWN]]
+    return [each for each in found if each is not None]
+
+
+def _strip(version: RoomVersion, room_id: RoomID, each: object) -> Any:
+    try:
+        return stripped_state(parse_shown(version, room_id, [each])[0])
+    except BadEvent:
+        pass
+    if not isinstance(each, dict) or each.get("room_id", room_id) != room_id:
+        return None
+    if not all(isinstance(each.get(name), str) for name in _TEXTS) or not isinstance(each.get("content"), dict):
+        return None
+    return {name: each[name] for name in _FIELDS}

@@ -1,0 +1,50 @@
+"""The composition of memberships across servers."""
+
+from dataclasses import dataclass
+
+from homeserver.api.route import Route
+from homeserver.api.server import invites, joins
+from homeserver.rooms.receive.intake import Turns
+from homeserver.rooms.remote.ground import Ground
+from homeserver.rooms.remote.invited import Invited
+from homeserver.rooms.remote.remote import Remote
+from homeserver.rooms.remote.resident import Resident
+from homeserver.server.core import Core
+from homeserver.server.receiving import ReceivingParts
+from homeserver.server.region import RegionParts
+from homeserver.server.rooms import RoomParts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinParts:
+    """What lets people of other servers in and out, takes invitations, and gets ours into rooms elsewhere."""
+
+    resident: Resident
+    invited: Invited
+    remote: Remote
+
+
+def build_joins(core: Core, rooms: RoomParts, region: RegionParts, receiving: ReceivingParts) -> JoinParts:
+    """Make what concerns memberships across servers, and open the doors of rooms to it where there is federation."""
+    ground = Ground(
+        world=receiving.world,
+        peers=region.peers,
+        receiver=receiving.receiver,
+        adoption=receiving.adoption,
+        entries=Turns(),
+    )
+    parts = JoinParts(
+        resident=Resident(ground), invited=Invited(ground, core.services.questions), remote=Remote(ground)
+    )
+    if region.regions.mode != "none":
+        rooms.doors.memberships.beyond = parts.remote
+        rooms.doors.aliases.beyond = parts.remote
+        receiving.receiver.heed_outlying = parts.invited.heed
+    return parts
+
+
+def join_routes(region: RegionParts, parts: JoinParts) -> tuple[Route, ...]:
+    """The endpoints for other servers that concern memberships; none where there is no federation."""
+    if region.regions.mode == "none":
+        return ()
+    return (*joins.routes(parts.resident), *invites.routes(parts.invited))
