@@ -3,10 +3,12 @@
 Spec: server-server-api#checks-performed-on-receipt-of-a-pdu, server-server-api#transactions
 """
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
-from federation.errors import BadEvent, Refused
+from twisted.logger import Logger
+
+from federation.errors import BadEvent, Refused, RemoteFault
 from federation.event import Event, parse_event
 from federation.ids import EventID, RoomID, ServerName
 from homeserver.rooms.acl import check_acl
@@ -18,15 +20,24 @@ from homeserver.rooms.receive.placing import Received
 from homeserver.rooms.room import Room
 from homeserver.rooms.servers import servers_of
 
+_log: Final = Logger()
+
 MOST_SOURCES: Final = 3
 """How many servers are asked for what is missing, one after the other."""
 
 
+HeedOutlying: TypeAlias = Callable[[ServerName, Mapping[str, Any]], Awaitable[None]]
+"""Takes an event that ends somebody's invitation into a room where this server has no part."""
+
+
 class Receiver:
-    """Takes in events of other servers."""
+    """Takes in events of other servers. Whoever knows of invitations into rooms elsewhere puts itself into
+    `heed_outlying`.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.heed_outlying: HeedOutlying | None = None
         self._objections = Objections(world.policy, world.outside)
 
     async def receive(self, origin: ServerName, event: Event) -> None:
@@ -53,6 +64,9 @@ class Receiver:
                 continue
             if room_id not in rooms:
                 rooms[room_id] = await self._world.rooms.load(room_id)
+            if _is_departure(pdu) and self._lacks(rooms[room_id]):
+                await self._heed(origin, pdu)
+                continue
             event = _parse(pdu, rooms[room_id])
             if event is not None:
                 by_room.setdefault(event.room_id, {}).setdefault(event.event_id, event)
@@ -61,6 +75,16 @@ class Receiver:
         for some in await side_by_side(self._receive_in_room(origin, room, events) for room, events in found if room):
             outcomes |= some
         return outcomes
+
+    def _lacks(self, room: Room | None) -> bool:
+        return room is None or self._world.rooms.seal.server not in room.head.servers
+
+    async def _heed(self, origin: ServerName, pdu: Mapping[str, Any]) -> None:
+        if self.heed_outlying is not None:
+            try:
+                await self.heed_outlying(origin, pdu)
+            except (RemoteFault, Refused) as fault:
+                _log.debug("a departure that {origin} sent is not heeded: {fault}", origin=origin, fault=str(fault))
 
     async def _receive_in_room(self, origin: ServerName, room: Room, events: Sequence[Event]) -> Outcomes:
         try:
@@ -98,6 +122,13 @@ class Receiver:
         ours = self._world.rooms.seal.server
         others = sorted(servers_of(room) - {origin, ours})
         return [origin, *others][:MOST_SOURCES]
+
+
+def _is_departure(pdu: Mapping[str, Any]) -> bool:
+    """Whether an event looks as if it put somebody out of a room."""
+    content = pdu.get("content")
+    membership = content.get("membership") if isinstance(content, dict) else None
+    return pdu.get("type") == "m.room.member" and membership in ("leave", "ban")
 
 
 def _parse(pdu: dict[str, Any], room: Room | None) -> Event | None:
