@@ -5,6 +5,7 @@ Where a state is needed that is not in memory, `StateNeeded` says which; whoever
 Spec: server-server-api#checks-performed-on-receipt-of-a-pdu
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -230,7 +231,7 @@ class Placing:
         left = [each for each in head.extremities if each.event_id not in before]
         is_last = held.event_id not in self._facts.missing and not received.is_late
         found = [*left, *([held] if is_last or not left else [])]
-        return tuple(found[-MOST_EXTREMITIES:])
+        return tuple(_thin(found))
 
     def _find_current(self, extremities: Sequence[RoomEvent], after: Group) -> Group:
         """The state that the branches add up to. Raises: StateNeeded."""
@@ -280,6 +281,18 @@ class Placing:
         shown.arrival = Arrival(is_stored=True, is_aside=True)
         del self._facts.waiting[pending.held.event_id]
         return shown
+
+
+def _thin(ends: list[RoomEvent]) -> list[RoomEvent]:
+    """As many ends of branches as may be: of the server that has made most of them, the newest go.
+
+    So nobody pushes out with branches of their own what others have done since.
+    """
+    while len(ends) > MOST_EXTREMITIES:
+        made = Counter(each.event.origin for each in ends)
+        most = max(made.values())
+        ends.remove([each for each in ends if made[each.event.origin] == most][-1])
+    return ends
 
 
 def _changes_by(held: RoomEvent) -> Changes:
