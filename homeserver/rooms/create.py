@@ -10,12 +10,13 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from federation.errors import Refused
+from federation.errors import Refused, RemoteFault
 from federation.ids import RoomAlias, UserID, parse_room_alias, parse_user_id, server_of
 from federation.versions import RoomVersion, find_room_version
 from homeserver.accounts.appservices.questions import NO_SERVICES, Questions
-from homeserver.policy import Conflict, CreateRoom, Invalid, Policy
+from homeserver.policy import Conflict, CreateRoom, Invalid, NotFound, Policy
 from homeserver.rooms.aliases import CANONICAL_ALIAS, aliases_in
+from homeserver.rooms.beyond import Beyond, Nowhere
 from homeserver.rooms.membership import FindProfile, check_invitable, shown_fields
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
@@ -103,6 +104,7 @@ class Creation:
         begin: Begin | None = None,
         questions: Questions = NO_SERVICES,
     ) -> None:
+        self.beyond: Beyond = Nowhere()
         self._questions = questions
         self._rooms = rooms
         self._db = database
@@ -121,7 +123,7 @@ class Creation:
         plan = self._plan(by, wanted)
         act = _act(plan)
         await self._policy.check(act)
-        for person in plan.invited:
+        for person in filter(self._is_ours, plan.invited):
             await self._questions.summon_user(person)
             await check_invitable(self._db, person)
         if self._begin is not None:
@@ -129,15 +131,36 @@ class Creation:
         if plan.alias is not None and await self._db.read(find_alias, plan.alias) is not None:
             raise _taken()
         shown = {person: await self._shown_of(person) for person in (by, *plan.invited)}
+        invitations = list(build_invitations(plan, shown))
+        drafts = [*build_drafts(plan, shown), *(draft for draft in invitations if self._is_ours(draft.state_key))]
         try:
-            return await self._rooms.create(
+            room = await self._rooms.create(
                 plan.version,
-                list(build_drafts(plan, shown)),
+                drafts,
                 published=wanted.visibility == "public",
                 also=lambda room: self._also(plan, room),
             )
         except Refused as refusal:
             raise Invalid("M_INVALID_ROOM_STATE", f"The room cannot begin like this: {refusal.why}") from None
+        await self._invite(room, [draft for draft in invitations if not self._is_ours(draft.state_key)])
+        return room
+
+    def _is_ours(self, person: str | None) -> bool:
+        return server_of(UserID(person or "")) == self._rooms.seal.server
+
+    async def _invite(self, room: Room, invitations: Sequence[Draft]) -> None:
+        """Ask people of other servers in, each of them, whatever becomes of the others.
+
+        Raises: the first fault there was; the room is there, and who asked may invite again.
+        """
+        faults: list[Exception] = []
+        for draft in invitations:
+            try:
+                await self.beyond.invite(room, draft)
+            except (RemoteFault, Refused, NotFound, Invalid) as fault:
+                faults.append(fault)
+        if faults:
+            raise faults[0]
 
     def _plan(self, by: UserID, wanted: NewRoom) -> Plan:
         version = find_room_version(wanted.room_version or self._default)
@@ -146,8 +169,8 @@ class Creation:
         if wanted.invite_3pid:
             raise Refused("invite_3pid", "Invitations by address are not available here")
         invited = list(dict.fromkeys(parse_user_id(person) for person in wanted.invite))
-        if any(server_of(person) != self._rooms.seal.server for person in invited):
-            raise Refused("federation", "People of other servers cannot be invited yet")
+        if not all(map(self._is_ours, invited)) and isinstance(self.beyond, Nowhere):
+            raise Refused("federation", "People of other servers cannot be invited here")
         if any(event.type in ("m.room.create", "m.room.member") for event in wanted.initial_state):
             raise Invalid("M_INVALID_ROOM_STATE", "Memberships and the create event are not initial state")
         alias = self._alias(by, wanted)
@@ -165,6 +188,8 @@ class Creation:
         return alias
 
     async def _shown_of(self, person: UserID) -> Mapping[str, object]:
+        if not self._is_ours(person):
+            return {}
         profile = await self._find_profile(person)
         return {} if profile is None else shown_fields(profile)
 
@@ -207,10 +232,14 @@ def build_drafts(plan: Plan, shown: Mapping[UserID, Mapping[str, object]]) -> It
         yield state("m.room.name", {"name": wanted.name})
     if wanted.topic is not None:
         yield state("m.room.topic", _topic(wanted.topic))
-    # 8. invitations
-    direct = {"is_direct": True} if wanted.is_direct else {}
+
+
+def build_invitations(plan: Plan, shown: Mapping[UserID, Mapping[str, object]]) -> Iterator[Draft]:
+    """The last of the events of a new room: step 8."""
+    direct = {"is_direct": True} if plan.wanted.is_direct else {}
     for person in plan.invited:
-        yield state("m.room.member", {**shown[person], **direct, "membership": "invite"}, person)
+        content = {**shown[person], **direct, "membership": "invite"}
+        yield Draft(type="m.room.member", sender=plan.by, content=content, state_key=person)
 
 
 def build_create_content(plan: Plan) -> Mapping[str, object]:

@@ -39,6 +39,7 @@ def build_joins(core: Core, rooms: RoomParts, region: RegionParts, receiving: Re
     if region.regions.mode != "none":
         rooms.doors.memberships.beyond = parts.remote
         rooms.doors.aliases.beyond = parts.remote
+        rooms.doors.creation.beyond = parts.remote
         receiving.receiver.heed_outlying = parts.invited.heed
     return parts
 

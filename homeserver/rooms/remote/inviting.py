@@ -6,6 +6,8 @@ Spec: server-server-api#inviting-to-a-room
 from typing import Any, Final
 from urllib.parse import quote
 
+import msgspec
+
 from federation.auth import check_auth
 from federation.errors import BadAnswer, BadEvent, PeerRefused
 from federation.event import Event, parse_event
@@ -63,7 +65,7 @@ class Inviting:
 
     async def _send(self, server: ServerName, room: Room, event: Event) -> Any:
         path = f"invite/{quote(room.room_id, safe='')}/{quote(event.event_id, safe='')}"
-        shown, pdu = shown_to(room, event.sender), event.pdu()
+        shown, pdu = [msgspec.json.decode(raw) for raw in shown_to(room, event.sender)], event.pdu()
         body = {"room_version": room.version.id, "event": pdu, "invite_room_state": shown}
         ask = self._ground.peers.ask
         try:

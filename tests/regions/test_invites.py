@@ -1,0 +1,129 @@
+"""Invitations, knocks and leaves across regions."""
+
+from typing import Any
+from urllib.parse import quote
+
+from tests.kit.people import Person
+from tests.regions.test_joins import VERSIONS, JoinsCase
+
+
+class Inviting(JoinsCase):
+    async def invited(self, version: str = "12", **more: Any) -> str:
+        """A room of Alice's into which Bob is invited."""
+        room_id = await self.alice.create_room(room_version=version, name="Lesson", **more)
+        await self.alice.invite(room_id, self.bob)
+        return room_id
+
+    async def shown(self, person: Person, section: str) -> dict[str, Any]:
+        """What a whole sync has in a section."""
+        person.since = None
+        rooms: dict[str, Any] = (await person.sync()).get("rooms", {}).get(section, {})
+        return rooms
+
+    async def test_somebody_invited_sees_what_into_and_by_whom_and_joins_in_every_version(self) -> None:
+        for version in VERSIONS:
+            room_id = await self.invited(version)
+            assert await self.membership(self.north, room_id, self.bob) == "invite"
+            events = (await self.shown(self.bob, "invite"))[room_id]["invite_state"]["events"]
+            by_key = {(event["type"], event["state_key"]): event for event in events}
+            assert by_key["m.room.name", ""]["content"] == {"name": "Lesson"}
+            assert by_key["m.room.member", self.bob.user_id]["sender"] == self.alice.user_id
+            assert all(set(event) == {"type", "state_key", "sender", "content"} for event in events)
+            await self.bob.join(room_id)
+            assert await self.membership(self.north, room_id, self.bob) == "join"
+            assert room_id in await self.shown(self.bob, "join")
+            assert room_id not in await self.shown(self.bob, "invite")
+
+    async def test_an_invitation_wakes_a_sync_and_is_in_a_sliding_one(self) -> None:
+        await self.bob.sync()
+        room_id = await self.invited()
+        assert room_id in (await self.bob.sync())["rooms"]["invite"]
+        lists = {"all": {"ranges": [[0, 9]], "required_state": [], "timeline_limit": 1}}
+        answer = await self.bob.ok(
+            "POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", {"lists": lists}
+        )
+        names = [event["content"].get("name") for event in answer["rooms"][room_id]["invite_state"]]
+        assert "Lesson" in names
+
+    async def test_who_is_invited_may_refuse_also_when_the_other_region_is_away(self) -> None:
+        for is_away in (False, True):
+            room_id = await self.invited()
+            if is_away:
+                self.cut(self.north)
+            await self.bob.sync()
+            await self.bob.leave(room_id)
+            assert room_id in (await self.bob.sync())["rooms"]["leave"]
+            assert room_id not in await self.shown(self.bob, "invite")
+            expected = "invite" if is_away else "leave"
+            assert await self.membership(self.north, room_id, self.bob) == expected
+            await self.bob.ok("POST", f"/rooms/{quote(room_id)}/forget", {})
+            self.heal()
+
+    async def test_somebody_who_refused_may_be_invited_again_and_join(self) -> None:
+        room_id = await self.invited()
+        await self.bob.leave(room_id)
+        await self.alice.invite(room_id, self.bob)
+        assert room_id in await self.shown(self.bob, "invite")
+        await self.bob.join(room_id)
+        await self.bob.leave(room_id)
+        assert await self.membership(self.south, room_id, self.bob) == "leave"
+
+    async def test_an_invitation_survives_a_restart(self) -> None:
+        room_id = await self.invited()
+        await self.south.restart()
+        self.bob = await self.south.log_in("bob")
+        assert room_id in await self.shown(self.bob, "invite")
+        await self.bob.join(room_id)
+        assert await self.membership(self.north, room_id, self.bob) == "join"
+
+    async def test_who_is_away_is_not_invited_and_nobody_who_is_not_there(self) -> None:
+        room_id = await self.alice.create_room()
+        path = f"/rooms/{quote(room_id)}/invite"
+        nobody = {"user_id": f"@nobody:{self.south.name}"}
+        assert await self.alice.refused("POST", path, nobody) == (404, "M_NOT_FOUND")
+        self.cut(self.south)
+        assert (await self.alice.refused("POST", path, {"user_id": self.bob.user_id}))[0] == 502
+        assert await self.membership(self.north, room_id, self.bob) is None
+
+    async def test_who_blocks_invitations_gets_none(self) -> None:
+        room_id = await self.alice.create_room()
+        path = f"/user/{quote(self.bob.user_id)}/account_data/m.invite_permission_config"
+        await self.bob.ok("PUT", path, {"default_action": "block"})
+        refused = await self.alice.refused("POST", f"/rooms/{quote(room_id)}/invite", {"user_id": self.bob.user_id})
+        assert refused[0] == 403
+        assert room_id not in await self.shown(self.bob, "invite")
+
+    async def test_a_room_is_created_with_people_of_other_regions(self) -> None:
+        room_id = await self.alice.create_room(invite=[self.bob.user_id], is_direct=True, preset="trusted_private_chat")
+        events = (await self.shown(self.bob, "invite"))[room_id]["invite_state"]["events"]
+        own = [event for event in events if event["state_key"] == self.bob.user_id]
+        assert [event["content"].get("is_direct") for event in own] == [True]
+        await self.bob.join(room_id)
+
+
+class Knocking(JoinsCase):
+    async def test_somebody_knocks_is_let_in_and_joins(self) -> None:
+        for version in ("7", "10", "12"):
+            rules = {"type": "m.room.join_rules", "content": {"join_rule": "knock"}}
+            room_id = await self.alice.create_room(room_version=version, initial_state=[rules], name="Circle")
+            query = f"?via={quote(self.north.name)}"
+            await self.bob.ok("POST", f"/knock/{quote(room_id, safe='')}{query}", {"reason": "please"})
+            assert await self.membership(self.north, room_id, self.bob) == "knock"
+            self.bob.since = None
+            events = (await self.bob.sync())["rooms"]["knock"][room_id]["knock_state"]["events"]
+            assert {"name": "Circle"} in [event["content"] for event in events]
+            await self.alice.invite(room_id, self.bob)
+            await self.bob.join(room_id)
+            assert await self.membership(self.north, room_id, self.bob) == "join"
+
+    async def test_a_knock_is_taken_back(self) -> None:
+        rules = {"type": "m.room.join_rules", "content": {"join_rule": "knock"}}
+        room_id = await self.alice.create_room(initial_state=[rules])
+        await self.bob.ok("POST", f"/knock/{quote(room_id, safe='')}?via={quote(self.north.name)}", {})
+        await self.bob.leave(room_id)
+        assert await self.membership(self.north, room_id, self.bob) == "leave"
+
+    async def test_nobody_knocks_where_that_is_not_done(self) -> None:
+        room_id = await self.alice.create_room()
+        refused = await self.bob.refused("POST", f"/knock/{quote(room_id, safe='')}?via={quote(self.north.name)}", {})
+        assert refused == (403, "M_FORBIDDEN")
