@@ -107,5 +107,9 @@ class BadAnswer(RemoteFault):
     """Another server's answer is no JSON object, too large, or not of the shape it must have."""
 
 
+class BadClaim(RemoteFault):
+    """A role claim is malformed, not for us, not of the issuer's own people, or has run out."""
+
+
 class BadRegionList(ValueError):
     """A list of regions is malformed, not signed by the federation's authority, older than ours, or expired."""

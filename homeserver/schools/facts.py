@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from twisted.internet.defer import Deferred
 
 from federation.ids import RoomID, UserID
-from homeserver.schools.rights import Grant, Place
+from homeserver.schools.agreements import Agreement, Voucher
+from homeserver.schools.rights import COOPERATIVE, Grant, Kind, Place, Role
 from homeserver.schools.school import build_grant, place_of
 from homeserver.storage.changes import SchoolChanged
 from homeserver.storage.database import Change, Database, Txn
+from homeserver.storage.schools.claims import load_held
+from homeserver.storage.schools.cooperation import Cooperation, load_cooperations_of_room, load_pupils
 from homeserver.storage.schools.people import has_person, load_grants
 from homeserver.storage.schools.rooms import find_school_room
 
@@ -58,32 +61,38 @@ class Facts:
     def __init__(self, database: Database, now_ms: Callable[[], int], *, most_kept: int = MOST_KEPT) -> None:
         self._database = database
         self._most_kept = most_kept
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._people: dict[UserID, Holding] = {}
+        self._vouchers: dict[UserID, tuple[Voucher, ...]] = {}
         self._places: dict[RoomID, Place | None] = {}
         self._changes = 0
         self._holds: list[_Hold] = []
 
     async def grants(self, user_id: UserID) -> tuple[Grant, ...]:
         """What counts for that person now; nothing for one whom no school knows."""
-        while (hold := self._find_hold(user_id)) is not None:
-            waiter: Deferred[None] = Deferred()
-            hold.waiting.append(waiter)
-            await waiter
+        await self._wait(user_id)
         holding = self._people.get(user_id)
         if holding is None:
             holding = await self._learn(self._people, user_id, _load_holding)
-        return holding.at(self._now_ms())
+        return holding.at(self.now_ms())
+
+    async def vouchers(self, user_id: UserID) -> tuple[Voucher, ...]:
+        """What another region vouches for of that person of its own, some of which may have run out."""
+        await self._wait(user_id)
+        held = self._vouchers.get(user_id)
+        return await self._learn(self._vouchers, user_id, _load_vouchers) if held is None else held
 
     async def is_known(self, user_id: UserID) -> bool:
         """Whether a school keeps a record of that person, whatever counts for them now."""
         return await self._database.read(has_person, user_id)
 
     async def place(self, room_id: RoomID) -> Place | None:
-        """What that room is for; None when it is no school's, or closed."""
+        """What that room is for; None when it is no school's, or closed. Agreements are those in force now."""
         if room_id in self._places:
-            return self._places[room_id]
-        return await self._learn(self._places, room_id, _find_place)
+            place = self._places[room_id]
+        else:
+            place = await self._learn(self._places, room_id, _find_place)
+        return place if place is None or place.kind not in COOPERATIVE else _at(place, self.now_ms())
 
     @contextmanager
     def holding(self, people: Set[UserID]) -> Iterator[None]:
@@ -100,6 +109,12 @@ class Facts:
             for waiter in hold.waiting:
                 waiter.callback(None)
 
+    async def _wait(self, user_id: UserID) -> None:
+        while (hold := self._find_hold(user_id)) is not None:
+            waiter: Deferred[None] = Deferred()
+            hold.waiting.append(waiter)
+            await waiter
+
     def _find_hold(self, user_id: UserID) -> _Hold | None:
         return next((hold for hold in self._holds if user_id in hold.people), None) if self._holds else None
 
@@ -110,6 +125,7 @@ class Facts:
                 self._changes += 1
                 for user_id in change.people:
                     self._people.pop(user_id, None)
+                    self._vouchers.pop(user_id, None)
                 for room_id in change.rooms:
                     self._places.pop(room_id, None)
 
@@ -134,6 +150,48 @@ def _load_holding(txn: Txn, user_id: UserID) -> Holding:
     )
 
 
+def _load_vouchers(txn: Txn, user_id: UserID) -> tuple[Voucher, ...]:
+    return tuple(
+        Voucher(cooperation_id=claim.cooperation_id, role=claim.role, until_ms=claim.valid_until_ms)
+        for claim in load_held(txn, user_id)
+    )
+
+
 def _find_place(txn: Txn, room_id: RoomID) -> Place | None:
     room = find_school_room(txn, room_id)
-    return None if room is None or room.closed_ms is not None else place_of(room)
+    if room is None:
+        return _find_shared_place(txn, room_id)
+    return None if room.closed_ms is not None else place_of(room)
+
+
+def _find_shared_place(txn: Txn, room_id: RoomID) -> Place | None:
+    shared = [each for each in load_cooperations_of_room(txn, room_id) if each.is_agreed and not each.is_ended]
+    if not shared:
+        return None
+    hosted = next((each for each in shared if each.is_hosted), None)
+    return Place(
+        kind=Kind(shared[0].kind),
+        org_id=(hosted or shared[0]).org_id,
+        agreements=tuple(build_agreement(each, load_pupils(txn, each)) for each in shared),
+        host=None if hosted is not None else shared[0].peer_server,
+    )
+
+
+def build_agreement(cooperation: Cooperation, pupils: frozenset[UserID]) -> Agreement:
+    """What a cooperation says of who belongs in its rooms. Administrators always do: they answer for it."""
+    return Agreement(
+        cooperation_id=cooperation.cooperation_id,
+        org_id=cooperation.org_id,
+        server=cooperation.peer_server,
+        roles=frozenset({*cooperation.roles.split(","), Role.ADMINISTRATOR.value}),
+        until_ms=cooperation.until_ms,
+        pupils=pupils,
+    )
+
+
+def _at(place: Place, now_ms: int) -> Place | None:
+    """A room of cooperations with those that are in force at that time; None when there is none."""
+    current = tuple(each for each in place.agreements if now_ms < each.until_ms)
+    if len(current) == len(place.agreements):
+        return place
+    return replace(place, agreements=current) if current else None

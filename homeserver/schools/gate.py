@@ -6,17 +6,18 @@ who belongs there and may not do something is told why.
 School: rows 1-5, 25, 41, 49, 51
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from federation.errors import Refused
-from federation.ids import RoomID, ServerName, UserID
+from federation.ids import RoomID, ServerName, UserID, server_of
 from homeserver import policy
 from homeserver.policy import Act, Hidden, RoomAct
 from homeserver.rooms.polls import is_answer
 from homeserver.schools.facts import Facts
 from homeserver.schools.rights import (
     CALLERS,
+    COOPERATIVE,
     PREVIEWS,
     QUOTA_BYTES,
     Action,
@@ -26,6 +27,7 @@ from homeserver.schools.rights import (
     Role,
     Standing,
     find_contacts,
+    find_guest_standing,
     find_standing,
     may,
     may_administer,
@@ -57,7 +59,9 @@ class Gate:
     ) -> None:
         self._visitors = visitors
         self._facts = facts
+        self.ask_for_claim: Callable[[UserID, Place], Awaitable[None]] = _ask_nobody
         self._service = service
+        self._server = server_of(service)
         self._notices = notices
 
     async def check(self, act: Act, /) -> None:
@@ -89,6 +93,13 @@ class Gate:
 
     async def _check_in_room(self, act: RoomAct, by: UserID, grants: tuple[Grant, ...]) -> None:
         place = await self._facts.place(act.room.room_id)
+        if place is not None and place.kind in COOPERATIVE:
+            if place.host is not None and not _is_of(act.room, place.host):
+                raise Hidden  # it was made known as theirs, and is another's
+            if server_of(by) != self._server:
+                if place.host is not None:
+                    return  # the host judges who of other regions belongs in its room
+                await self._ask_for_newcomer(act, by, place)
         standing = None if place is None else await self._find_standing(act.room.room_id, by, grants, place)
         if place is None or standing is None or not may(standing, Action.ENTER, place.kind):
             if isinstance(act, policy.Leave) and act.room.membership(by) in {"join", "invite", "knock"}:
@@ -101,10 +112,17 @@ class Gate:
     async def _find_standing(
         self, room_id: RoomID, by: UserID, grants: tuple[Grant, ...], place: Place
     ) -> Standing | None:
-        """What somebody is in a place: by their roles, or as one of an application service's."""
+        """What somebody is in a place: by their roles, by what their region says, or as an application service's."""
+        if place.kind in COOPERATIVE and server_of(by) != self._server:
+            return find_guest_standing(by, await self._facts.vouchers(by), place, self._facts.now_ms())
         if grants or self._visitors is None:
             return find_standing(by, grants, place)
         return find_standing(by, grants, place) or await self._visitors.find_standing(by, room_id, place)
+
+    async def _ask_for_newcomer(self, act: RoomAct, by: UserID, place: Place) -> None:
+        """Ask somebody's region for them when they want in; whatever else they do counts by what it has said before."""
+        if isinstance(act, policy.Join) and await self._find_standing(act.room.room_id, by, (), place) is None:
+            await self.ask_for_claim(by, place)
 
     def _is_for_notices(self, act: RoomAct, by: UserID) -> bool:
         """Whether it is a room in which the server gives notices, to which it has invited the person."""
@@ -152,6 +170,16 @@ class Gate:
             raise Hidden
         if act.initial_state and Role.PUPIL in {grant.role for grant in (*grants, *others)}:
             raise NotAllowed("A direct room with a pupil in it is not encrypted")
+
+
+async def _ask_nobody(by: UserID, place: Place) -> None:
+    pass
+
+
+def _is_of(room: policy.RoomFacts, server: ServerName) -> bool:
+    """Whether a room is one of that server's, as far as one can see."""
+    create = room.state("m.room.create")
+    return create is None or server_of(create.sender) == server
 
 
 def _check_direct(act: policy.CreateRoom, by: UserID) -> None:

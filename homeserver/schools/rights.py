@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from federation.ids import UserID
+from federation.ids import ServerName, UserID
+from homeserver.schools.agreements import Agreement, Voucher, roles_agreed, roles_vouched
 
 
 class Role(StrEnum):
@@ -53,6 +54,10 @@ class Kind(StrEnum):
     HELP = "help"
     DIRECT = "direct"
     DIRECT_PUPIL = "direct_pupil"
+    NETWORK = "network"  # from here on: of cooperations between organisations
+    PROFESSIONAL = "professional"
+    OLYMPIAD = "olympiad"
+    MEETING = "meeting"
 
 
 class Standing(StrEnum):
@@ -109,6 +114,7 @@ class Command(StrEnum):
     DISMISS = "dismiss"
     STRUCTURE = "structure"  # classes, moves, promotion
     EXPORT = "export"  # what there is of a person, for them
+    COOPERATE = "cooperate"  # with other organisations
     APPOINT = "appoint"  # administrators; found organisations
 
 
@@ -128,13 +134,18 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A school's room: its kind and scope. `owners` and `supervisor` are the people of a help or direct room."""
+    """A school's room: its kind and scope. `owners` and `supervisor` are the people of a help or direct room.
+
+    A room of cooperations has their `agreements`, and as `host` the region whose room it is, None for ours.
+    """
 
     kind: Kind
     org_id: str
     class_id: str | None = None
     owners: frozenset[UserID] = frozenset()
     supervisor: UserID | None = None
+    agreements: tuple[Agreement, ...] = ()
+    host: ServerName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +172,7 @@ _VISIT = _READ | {Action.LEAVE}
 _RELAY = _VISIT | {Action.POST, Action.RETRACT}
 _TALK = _VOTE | {Action.POST, Action.RETRACT}
 _LEAD = _TALK | {Action.MODERATE, Action.DESCRIBE, Action.PIN}
+_NONE: frozenset[Standing] = frozenset()
 NOBODY = 100
 """A level that no person has: only the service account, which created the room, is above it."""
 
@@ -225,6 +237,30 @@ KINDS: Mapping[Kind, RoomKind] = {
         posting=0,
         join_rule="invite",
     ),
+    Kind.NETWORK: RoomKind(
+        rights={_A: _LEAD | {Action.LEAVE}, _T: _TALK | {Action.LEAVE}},
+        enrolled=_NONE,
+        powers={_A: 50},
+        posting=0,
+    ),
+    Kind.PROFESSIONAL: RoomKind(
+        rights={_A: _LEAD | {Action.LEAVE}, _T: _TALK | {Action.PIN, Action.LEAVE}},
+        enrolled=_NONE,
+        powers={_A: 50},
+        posting=0,
+    ),
+    Kind.OLYMPIAD: RoomKind(
+        rights={_A: _LEAD | {Action.LEAVE}, _T: _LEAD | {Action.LEAVE}, _C: _TALK | {Action.LEAVE}},
+        enrolled=_NONE,
+        powers={_A: 50, _T: 50},
+        posting=0,
+    ),
+    Kind.MEETING: RoomKind(
+        rights={_A: _LEAD | {Action.LEAVE}, _T: _VOTE | {Action.LEAVE}},
+        enrolled=_NONE,
+        powers={_A: 50},
+        posting=50,
+    ),
 }
 
 STATE_ACTIONS: Mapping[str, Action] = {
@@ -234,6 +270,10 @@ STATE_ACTIONS: Mapping[str, Action] = {
     "m.room.encryption": Action.ENCRYPT,
 }
 """The state that people may set at all; names, powers, join rules and the rest are the school's."""
+
+COOPERATIVE: Final = frozenset({Kind.NETWORK, Kind.PROFESSIONAL, Kind.OLYMPIAD, Kind.MEETING})
+"""The kinds of rooms of cooperations, each named like the purpose of the cooperation. A cooperation admits no role that
+the table above gives nothing in rooms of its purpose, and administrators always. School: rows 63, 67, 68"""
 
 _OF_CLASS = frozenset({Kind.CLASS, Kind.PUPILS, Kind.PARENTS})
 _OF_FEW = frozenset({Kind.HELP, Kind.DIRECT, Kind.DIRECT_PUPIL})
@@ -273,7 +313,7 @@ CALLERS: Final[frozenset[Role]] = frozenset({Role.ADMINISTRATOR, Role.TEACHER, R
 """Who is given access to the servers that carry calls; pupils call nobody by themselves. School: rows 49, 57"""
 
 COMMANDS: Mapping[Role, frozenset[Command]] = {
-    Role.ADMINISTRATOR: frozenset({Command.SEE, Command.ENROL, Command.DISMISS, Command.STRUCTURE, Command.EXPORT}),
+    Role.ADMINISTRATOR: frozenset(Command) - {Command.APPOINT},
 }
 """What the office does for the roles of its organisation. To appoint and to found is the region's (row 6)."""
 
@@ -338,11 +378,24 @@ def find_standing(user_id: UserID, grants: Collection[Grant], place: Place) -> S
     """What that person is in that place, None for a stranger there; the first rank of those that count."""
     if place.kind in _OF_FEW:
         return _standing_among_few(user_id, grants, place)
-    roles = {grant.role for grant in grants if _counts_in(grant, place)}
-    for role in _RANKS:
-        if role in roles and Standing(role) in KINDS[place.kind].rights:
-            return Standing(role)
-    return None
+    if place.kind in COOPERATIVE:
+        held = [(grant.org_id, grant.role.value) for grant in grants]
+        return rank(roles_agreed(user_id, held, place.agreements), place.kind)
+    return rank({grant.role.value for grant in grants if _counts_in(grant, place)}, place.kind)
+
+
+def find_guest_standing(user_id: UserID, vouchers: Collection[Voucher], place: Place, now_ms: int) -> Standing | None:
+    """What somebody of another region is in a place: by what their region vouches for now, and only in a room of
+    cooperations with it.
+    """
+    if place.kind not in COOPERATIVE:
+        return None
+    return rank(roles_vouched(user_id, vouchers, place.agreements, now_ms), place.kind)
+
+
+def rank(roles: Collection[str], kind: Kind) -> Standing | None:
+    """The first of the roles that count in a place for what somebody is there."""
+    return next((Standing(r) for r in _RANKS if r in roles and Standing(r) in KINDS[kind].rights), None)
 
 
 def _standing_among_few(user_id: UserID, grants: Collection[Grant], place: Place) -> Standing | None:

@@ -22,7 +22,7 @@ from homeserver.rooms.giving import MOST_CHAIN
 from homeserver.rooms.membership import RoomBlocked
 from homeserver.rooms.remote.faults import IncompatibleVersion
 from homeserver.rooms.remote.ground import Ground
-from homeserver.rooms.restricted import RESTRICTED, allowing_rooms, find_authoriser, join_rule
+from homeserver.rooms.restricted import RESTRICTED, allowing_rooms, find_authoriser, is_left_to_policy, join_rule
 from homeserver.rooms.room import Room, seal_draft
 from homeserver.rooms.seal import Draft
 from homeserver.rooms.servers import servers_of
@@ -203,15 +203,19 @@ class Resident:
         member = room.head.find(("m.room.member", person))
         if member is not None and member.membership in ("join", "invite"):
             return {}
+        if not is_left_to_policy(room):
+            await self._check_allowed(room, person)
+        authoriser = find_authoriser(room, self._ground.server)
+        if authoriser is None:
+            raise Invalid("M_UNABLE_TO_GRANT_JOIN", "Nobody of this server may let people in")
+        return {AUTHORISER: authoriser}
+
+    async def _check_allowed(self, room: Room, person: UserID) -> None:
         known = [other for each in allowing_rooms(room) if (other := await self._find_known(each)) is not None]
         if not any(person in other.head.joined for other in known):
             if not known and allowing_rooms(room):
                 raise Invalid("M_UNABLE_TO_AUTHORISE_JOIN", "This server does not know the rooms that let people in")
             raise Refused("restricted", "The person is in none of the rooms that let people in")
-        authoriser = find_authoriser(room, self._ground.server)
-        if authoriser is None:
-            raise Invalid("M_UNABLE_TO_GRANT_JOIN", "Nobody of this server may let people in")
-        return {AUTHORISER: authoriser}
 
     async def _find_known(self, room_id: str) -> Room | None:
         """A room whose members this server knows."""

@@ -1,13 +1,16 @@
 """The table of rights, cell by cell. What the tests do not name must be refused."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
-from federation.ids import UserID
+from federation.ids import ServerName, UserID
+from homeserver.schools.agreements import Agreement, Voucher
 from homeserver.schools.rights import (
     COMMANDS,
     CONTACTS,
+    COOPERATIVE,
     KINDS,
     NOBODY,
     STATE_ACTIONS,
@@ -21,6 +24,7 @@ from homeserver.schools.rights import (
     Role,
     Standing,
     find_contacts,
+    find_guest_standing,
     find_standing,
     may,
     may_command,
@@ -43,10 +47,25 @@ owner           -       -        -        -      -        -        epar   eparcl
 supervisor      -       -        -        -      -        -        -      -       eparm
 service         -       el       eprl     -      eprl     eprl     -      -       -
 """
+RIGHTS_OF_COOPERATIONS = """
+                network   professional  olympiad  meeting
+administrator   eparmdil  eparmdil      eparmdil  eparmdil
+teacher         eparl     eparil        eparmdil  eal
+pupil           -         -             eparl     -
+parent          -         -             -         -
+editor          -         -             -         -
+owner           -         -             -         -
+supervisor      -         -             -         -
+service         -         -             -         -
+"""
 
 
 def cells() -> list[tuple[Standing, Kind, frozenset[Action]]]:
-    header, *lines = RIGHTS.strip().splitlines()
+    return [*cells_of(RIGHTS), *cells_of(RIGHTS_OF_COOPERATIONS)]
+
+
+def cells_of(table: str) -> list[tuple[Standing, Kind, frozenset[Action]]]:
+    header, *lines = table.strip().splitlines()
     found = []
     for line in lines:
         name, *rights = line.split()
@@ -98,6 +117,7 @@ def test_administrators_have_90_teachers_50_and_others_nothing() -> None:
     powers = {(standing, power) for kind in KINDS.values() for standing, power in kind.powers.items()}
     assert powers == {
         (Standing.ADMINISTRATOR, 90),
+        (Standing.ADMINISTRATOR, 50),  # in rooms of cooperations, where nobody is above the other organisation's
         (Standing.EDITOR, 90),
         (Standing.TEACHER, 50),
         (Standing.SUPERVISOR, 50),
@@ -164,7 +184,7 @@ WIDE = (Kind.SCHOOL, Kind.CHANNEL)
 OF_CLASS = (Kind.CLASS, Kind.PUPILS, Kind.PARENTS)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in {Kind.DIRECT, Kind.DIRECT_PUPIL}])
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in {Kind.DIRECT, Kind.DIRECT_PUPIL, *COOPERATIVE}])
 def test_an_administrator_has_that_standing_in_every_room_of_the_school(kind) -> None:
     grants = [grant(Role.ADMINISTRATOR)]
     assert find_standing(ME, grants, place(kind)) is Standing.ADMINISTRATOR
@@ -322,3 +342,54 @@ def test_the_office_serves_administrators_with_all_but_appointments(role, comman
     assert may_command([grant(role)], command, "north") == expected
     assert not may_command([grant(role)], command, "south")
     assert not may_command([], command, "north")
+
+
+SOUTH = ServerName("south.example")
+TERM_MS = 1_000_000
+
+
+def agreement(*roles: Role, pupils: frozenset[UserID] = frozenset()) -> Agreement:
+    return Agreement(
+        cooperation_id="c", org_id="north", server=SOUTH, roles=frozenset(roles), until_ms=TERM_MS, pupils=pupils
+    )
+
+
+def network(kind: Kind, *agreements: Agreement) -> Place:
+    return Place(kind=kind, org_id="north", agreements=agreements, host=ServerName("north.example"))
+
+
+@pytest.mark.parametrize("kind", sorted(COOPERATIVE))
+@pytest.mark.parametrize("role", Role)
+def test_our_own_belong_in_a_room_of_a_cooperation_as_it_says(kind: Kind, role: Role) -> None:
+    admitted = network(kind, agreement(Role.ADMINISTRATOR, role, pupils=frozenset({ME})))
+    expected = Standing(role) if Standing(role) in KINDS[kind].rights else None
+    assert find_standing(ME, [grant(role)], admitted) is expected
+    assert find_standing(ME, [grant(role)], network(kind)) is None
+    assert find_standing(ME, [replace(grant(role), org_id="west")], admitted) is None
+    other = next(each for each in Role if each is not role)
+    assert find_standing(ME, [grant(role)], network(kind, agreement(other))) is None
+
+
+def test_a_pupil_belongs_in_a_room_of_a_cooperation_only_by_name() -> None:
+    olympiad = network(Kind.OLYMPIAD, agreement(Role.PUPIL, pupils=frozenset({ME})))
+    assert find_standing(ME, [grant(Role.PUPIL)], olympiad) is Standing.PUPIL
+    assert find_standing(OTHER, [grant(Role.PUPIL)], olympiad) is None
+
+
+def test_people_of_other_regions_belong_as_far_as_their_region_vouches_for_them() -> None:
+    anna, kind = UserID(f"@anna:{SOUTH}"), Kind.PROFESSIONAL
+    place_of_both = network(kind, agreement(Role.ADMINISTRATOR, Role.TEACHER))
+
+    def stands(voucher: Voucher, user_id: UserID = anna, now_ms: int = 5, place: Place = place_of_both) -> bool:
+        return find_guest_standing(user_id, [voucher], place, now_ms) is not None
+
+    good = Voucher(cooperation_id="c", role="teacher", until_ms=10)
+    assert stands(good)
+    assert not stands(good, now_ms=10)
+    assert not stands(replace(good, until_ms=TERM_MS * 2), now_ms=TERM_MS)
+    assert not stands(replace(good, cooperation_id="d"))
+    assert not stands(good, user_id=UserID("@anna:west.example"))
+    assert not stands(good, place=network(kind))
+    assert not stands(good, place=place(Kind.STAFF))
+    for role in ("pupil", "parent", "editor", "owner", "supervisor", "service", "", "king"):
+        assert not stands(replace(good, role=role))
