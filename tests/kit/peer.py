@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from federation.errors import BadSignature, PeerRefused, RemoteFault
 from federation.event import Event
-from federation.ids import EventID, ServerName
+from federation.ids import EventID, ServerName, UserID
 from federation.signatures import SigningKey, check_event_signatures, event_signing_bytes
 from federation.unpadded import encode_base64
 from tests.kit.rooms import RoomFactory, signing_key
@@ -112,6 +112,17 @@ class Peer:
                 found[event.event_id] = event
                 ahead += [self._find(each) for each in event.prev_events]
         return {"pdus": [event.pdu() for event in found.values()]}
+
+    def _make_join(self, rest: Sequence[str], query: Any, body: Any) -> dict[str, Any]:
+        person = UserID(rest[1])
+        event = self.factory.build_member(person, person, "join").pdu()
+        proposed = {name: value for name, value in event.items() if name not in ("hashes", "signatures", "event_id")}
+        return {"room_version": self.factory.version.id, "event": proposed}
+
+    def _send_join(self, rest: Sequence[str], query: Any, body: Any) -> dict[str, Any]:
+        state = list(self.factory.state().values())
+        chain = self.chain(state)
+        return {"state": [e.pdu() for e in state], "auth_chain": [e.pdu() for e in chain], "event": body}
 
     # what there is
 

@@ -1,0 +1,342 @@
+"""Lies at the doors of rooms: of those who want in, of those who let others in, and of those who invite."""
+
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from federation.event import Event, EventFields, parse_template, seal_event
+from federation.ids import UserID
+from tests.kit.hostile import HostileCase, forge
+from tests.kit.peer import Peer
+from tests.kit.region import now_ms
+from tests.kit.rooms import RoomFactory, signing_key
+from tests.kit.wire import Reply
+
+V2 = "/_matrix/federation/v2/"
+
+
+class Doors(HostileCase):
+    """Our room is Alice's of another server; ours is the server that others come in by."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.open_id = await self.us.create_room(preset="public_chat")
+
+    def path(self, *parts: str) -> str:
+        return "/".join(quote(part, safe="") for part in parts)
+
+    async def put(self, path: str, json: object) -> Reply:
+        return await self.north.call_signed(self.evil.name, self.evil.key, "PUT", path, json)
+
+    async def propose(self, move: str = "join", person: str = "", room_id: str = "", versions: str = "12") -> Reply:
+        query = "?" + "&".join(f"ver={each}" for each in versions.split(","))
+        return await self.ask(self.path(f"make_{move}", room_id or self.open_id, person or self.eve) + query)
+
+    async def build(self, **changes: Any) -> Event:
+        """A join that is as it should be but for the changes."""
+        reply = await self.propose()
+        assert reply.status == 200, reply
+        fields = parse_template(reply.json["event"], self.factory.version, origin_server_ts=now_ms())
+        values = {name: getattr(fields, name) for name in EventFields.__struct_fields__}
+        key = changes.pop("key", self.evil.key)
+        return seal_event(self.factory.version, EventFields(**{**values, **changes}), server=self.evil.name, key=key)
+
+    async def enter(self, event: Event, move: str = "join", *, room_id: str = "", event_id: str = "") -> Reply:
+        path = self.path(f"send_{move}", room_id or self.open_id, event_id or event.event_id)
+        return await self.put(V2 + path, event.pdu())
+
+    async def members(self) -> set[str]:
+        room = await self.north.running.rooms.doors.rooms.load(self.open_id)
+        assert room is not None
+        return set(room.joined_members)
+
+
+class Joiners(Doors):
+    async def test_who_says_the_truth_comes_in(self) -> None:
+        event = await self.build()
+        reply = await self.enter(event)
+        assert reply.status == 200, reply
+        assert self.eve in await self.members()
+        assert {msgspec.json.encode(each)[:1] for each in reply.json["state"]} == {b"{"}
+        assert (await self.enter(event)).status == 200
+
+    async def test_nobody_comes_in_with_an_event_that_is_not_their_join(self) -> None:
+        other = UserID(f"@other:{self.evil.name}")
+        spoiled: list[dict[str, Any]] = [
+            {"content": {"membership": "leave"}},
+            {"content": {"membership": "ban"}},
+            {"content": {}},
+            {"state_key": other},
+            {"sender": other},
+            {"state_key": self.us.user_id, "sender": self.us.user_id},
+            {"type": "m.room.message"},
+            {"room_id": self.room_id},
+            {"key": signing_key("elsewhere.example")},
+            {"auth_events": ()},
+            {"prev_events": ()},
+        ]
+        before = await self.members()
+        for changes in spoiled:
+            reply = await self.enter(await self.build(**changes))
+            assert reply.status in (400, 403), (changes, reply.status, reply.body)
+            assert await self.members() == before, changes
+
+    async def test_path_and_event_are_the_same(self) -> None:
+        event = await self.build()
+        assert (await self.enter(event, event_id="$" + "x" * 43)).errcode == "M_INVALID_PARAM"
+        assert (await self.enter(event, room_id=self.room_id)).status in (400, 403)
+        assert (await self.enter(event, room_id="!" + "x" * 43)).status == 404
+        assert (await self.enter(event, "leave")).errcode == "M_INVALID_PARAM"
+        assert self.eve not in await self.members()
+
+    async def test_what_was_changed_after_it_was_signed_or_is_too_large_is_refused(self) -> None:
+        event = await self.build()
+        for more in ({"displayname": "E"}, {"displayname": "E" * 70_000}):
+            pdu = event.pdu()
+            pdu["content"] = {**pdu["content"], **more}
+            reply = await self.put(V2 + self.path("send_join", self.open_id, event.event_id), pdu)
+            assert reply.errcode == "M_INVALID_PARAM", reply.body
+        assert self.eve not in await self.members()
+
+    async def test_nothing_is_proposed_to_a_server_for_others_or_in_a_version_it_does_not_speak(self) -> None:
+        assert (await self.propose(person=self.us.user_id)).status == 403
+        assert (await self.propose(person="nobody")).status == 400
+        assert (await self.propose(room_id="!" + "x" * 43)).status == 404
+        refused = await self.propose(versions="1,11")
+        assert (refused.status, refused.errcode) == (400, "M_INCOMPATIBLE_ROOM_VERSION")
+        assert refused.json["room_version"] == "12"
+
+    async def test_who_is_banned_shut_out_or_of_another_server_than_the_rooms_stays_out(self) -> None:
+        await self.us.ok("POST", f"/rooms/{quote(self.open_id)}/ban", {"user_id": self.eve})
+        assert (await self.propose()).status == 403
+        host = self.evil.name.rpartition(":")[0]
+        denying = {"allow": ["*"], "deny": [host], "allow_ip_literals": True}
+        await self.us.set_state(self.open_id, "m.room.server_acl", denying)
+        assert (await self.propose(person=f"@other:{self.evil.name}")).status == 403
+        closed = await self.us.create_room(preset="public_chat", creation_content={"m.federate": False})
+        assert (await self.propose(room_id=closed)).status == 403
+
+    async def test_nobody_is_let_in_by_one_of_ours_who_did_not(self) -> None:
+        allow = [{"type": "m.room_membership", "room_id": self.room_id}]
+        rule = {"join_rule": "restricted", "allow": allow}
+        rules = {"type": "m.room.join_rules", "content": rule}
+        room_id = await self.us.create_room(initial_state=[rules])
+        assert (await self.propose(room_id=room_id)).status == 403
+        let_in = await self.propose(room_id=room_id, person=self.mallory)
+        assert let_in.json["event"]["content"]["join_authorised_via_users_server"] == self.us.user_id
+        self.open_id = room_id
+        template = let_in.json["event"] | {"sender": self.eve, "state_key": self.eve}
+        fields = parse_template(template, self.factory.version, origin_server_ts=now_ms())
+        forged = seal_event(self.factory.version, fields, server=self.evil.name, key=self.evil.key)
+        assert (await self.enter(forged)).status == 403
+        fields = parse_template(let_in.json["event"], self.factory.version, origin_server_ts=now_ms())
+        true = seal_event(self.factory.version, fields, server=self.evil.name, key=self.evil.key)
+        reply = await self.enter(true)
+        assert reply.status == 200, reply.body
+        assert set(reply.json["event"]["signatures"]) == {self.north.name, self.evil.name}
+        assert await self.members() == {self.us.user_id, self.mallory}
+
+    async def test_rooms_that_are_not_known_here_and_people_who_may_not_invite_are_told_apart(self) -> None:
+        for allowing, levels, expected in (
+            ("!" + "x" * 43, {}, "M_UNABLE_TO_AUTHORISE_JOIN"),
+            (self.room_id, {"invite": 150}, "M_UNABLE_TO_GRANT_JOIN"),
+        ):
+            allow = [{"type": "m.room_membership", "room_id": allowing}]
+            rules = {"type": "m.room.join_rules", "content": {"join_rule": "restricted", "allow": allow}}
+            room_id = await self.us.create_room(
+                room_version="11", initial_state=[rules], power_level_content_override=levels
+            )
+            refused = await self.propose(room_id=room_id, person=self.mallory, versions="11")
+            assert (refused.status, refused.errcode) == (400, expected)
+
+
+class Staged(HostileCase):
+    """There is a room of others, of which we know nothing but what they say."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.known = self.factory
+        self.stage = RoomFactory("12", creator=self.alice, create_content={"topic": "stage"})
+        self.stage.join(self.bob, self.mallory)
+        self.evil.live_in(self.stage)
+
+
+class Residents(Staged):
+    """We want into it."""
+
+    async def enter(self) -> Reply:
+        query = f"?via={quote(self.evil.name)}"
+        return await self.us.call("POST", f"/join/{quote(self.stage.create.room_id, safe='')}{query}", {})
+
+    async def expect_outside(self, *statuses: int) -> None:
+        """We do not get in, and the room is as little known as before."""
+        async with self.unharmed():
+            reply = await self.enter()
+            assert reply.status in statuses, (reply.status, reply.body)
+        assert await self.north.running.rooms.doors.rooms.load(self.stage.create.room_id) is None
+
+    def lie(self, endpoint: str, **changes: Any) -> None:
+        self.evil.lies[endpoint] = lambda answer: {**answer, **changes}
+
+    async def test_the_truth_lets_us_in(self) -> None:
+        reply = await self.enter()
+        assert reply.status == 200, reply.body
+        room = await self.north.running.rooms.doors.rooms.load(self.stage.create.room_id)
+        assert room is not None
+        assert set(room.joined_members) == {self.alice, self.bob, self.mallory, self.us.user_id}
+
+    async def test_nothing_is_signed_but_our_own_join_to_that_room(self) -> None:
+        truth = Peer(self.stage)._make_join([self.stage.create.room_id, self.us.user_id], (), None)["event"]
+        lies: list[dict[str, Any]] = [
+            {"room_id": self.room_id},
+            {"sender": self.mallory},
+            {"state_key": self.mallory},
+            {"content": {"membership": "invite"}},
+            {"type": "m.room.power_levels"},
+            {"prev_events": [f"${n}" + "x" * 42 for n in range(10)] * 10},
+            {"depth": 2**60},
+        ]
+        for lie in lies:
+            self.lie("make_join", event={**truth, **lie})
+            await self.expect_outside(502)
+        assert not self.evil.asked["send_join"]
+
+    async def test_what_the_proposal_says_beside_is_not_signed(self) -> None:
+        truth = Peer(self.stage)._make_join([self.stage.create.room_id, self.us.user_id], (), None)["event"]
+        content = {"membership": "join", "displayname": "Mallory's", "org.evil": True}
+        self.lie("make_join", event={**truth, "content": content})
+        assert (await self.enter()).status == 200
+        room = await self.north.running.rooms.doors.rooms.load(self.stage.create.room_id)
+        assert room is not None
+        own = room.state("m.room.member", self.us.user_id)
+        assert own is not None
+        assert "org.evil" not in own.content
+        assert own.content.get("displayname") != "Mallory's"
+
+    async def test_another_version_than_the_rooms_is_noticed(self) -> None:
+        self.lie("make_join", room_version="999")
+        await self.expect_outside(400)
+        for version in ("1", "10", "11"):
+            self.lie("make_join", room_version=version)
+            await self.expect_outside(502)
+
+    async def test_a_state_that_is_none_is_not_taken(self) -> None:
+        room_id, us = self.stage.create.room_id, self.us.user_id
+        truth = Peer(self.stage)._send_join([room_id, us], (), None)
+        state: list[dict[str, Any]] = truth["state"]
+        without = [pdu for pdu in state if pdu["type"] != "m.room.create"]
+        known = [event.pdu() for event in self.known.state().values()]
+        lies: list[dict[str, Any]] = [
+            {"state": without, "auth_chain": []},
+            {"state": without},
+            {"state": known, "auth_chain": known},
+            {"state": []},
+            {"state": {}},
+            {"auth_chain": None},
+            {"state": [[]] * 1000},
+            {"members_omitted": True},
+            {"event": state[0]},
+            {"event": []},
+        ]
+        for lie in lies:
+            self.lie("send_join", **lie)
+            await self.expect_outside(502, 403)
+
+    async def test_forged_members_and_powers_are_left_out_of_the_state(self) -> None:
+        truth = Peer(self.stage)._send_join([self.stage.create.room_id, self.us.user_id], (), None)
+        mighty = self.stage.build(
+            "m.room.power_levels", {"users": {self.mallory: 100}}, sender=self.mallory, state_key=""
+        )
+        banned = forge(self.stage, self.stage.build_member(self.alice, self.bob, "ban"), {}, self.evil.key)
+        keys = {("m.room.power_levels", ""), ("m.room.member", self.bob)}
+        state = [pdu for pdu in truth["state"] if (pdu["type"], pdu["state_key"]) not in keys]
+        self.lie("send_join", state=[*state, mighty.pdu(), banned])
+        reply = await self.enter()
+        assert reply.status == 200, reply.body
+        room = await self.north.running.rooms.doors.rooms.load(self.stage.create.room_id)
+        assert room is not None
+        assert room.state("m.room.power_levels") is None
+        assert room.membership(self.bob) is None
+
+    async def test_whoever_falls_silent_or_refuses_does_not_keep_us_from_asking_others(self) -> None:
+        self.west.live_in(self.stage)
+        self.lie("send_join", state=[])
+        query = f"?via={quote(self.evil.name)}&via={quote(self.west.name)}"
+        reply = await self.us.call("POST", f"/join/{quote(self.stage.create.room_id, safe='')}{query}", {})
+        assert reply.status == 200, reply.body
+
+
+class Inviters(Staged):
+    """Others invite us."""
+
+    def build(self, **changes: Any) -> tuple[dict[str, Any], str]:
+        """An invitation that is as it should be but for the changes, and its ID."""
+        values: dict[str, Any] = {"sender": self.mallory, "state_key": self.us.user_id, **changes}
+        content = values.pop("content", {"membership": "invite"})
+        event = self.stage.build(values.pop("type", "m.room.member"), content, **values)
+        return event.pdu(), event.event_id
+
+    async def invite(self, pdu: Any, event_id: str, **more: Any) -> Reply:
+        shown = [event.pdu() for event in self.stage.state().values() if event.type != "m.room.member"]
+        body = {"room_version": "12", "event": pdu, "invite_room_state": shown, **more}
+        path = V2 + "/".join(quote(part, safe="") for part in ("invite", self.stage.create.room_id, event_id))
+        return await self.north.call_signed(self.evil.name, self.evil.key, "PUT", path, body)
+
+    async def invitations(self) -> dict[str, Any]:
+        self.us.since = None
+        rooms: dict[str, Any] = (await self.us.sync()).get("rooms", {}).get("invite", {})
+        return rooms
+
+    async def test_a_true_invitation_is_signed_and_shown(self) -> None:
+        pdu, event_id = self.build()
+        reply = await self.invite(pdu, event_id)
+        assert reply.status == 200, reply.body
+        assert set(reply.json["event"]["signatures"]) == {self.evil.name, self.north.name}
+        assert self.stage.create.room_id in await self.invitations()
+
+    async def test_nothing_else_is_signed_or_shown(self) -> None:
+        lies: list[dict[str, Any]] = [
+            {"content": {"membership": "join"}},
+            {"content": {"membership": "ban"}},
+            {"sender": self.alice},
+            {"sender": UserID(self.us.user_id)},
+            {"state_key": self.eve},
+            {"state_key": ""},
+            {"type": "m.room.message"},
+            {"room_id": self.known.create.room_id},
+        ]
+        for lie in lies:
+            reply = await self.invite(*self.build(**lie))
+            assert reply.errcode == "M_INVALID_PARAM", (lie, reply.body)
+        pdu, event_id = self.build()
+        assert (await self.invite(pdu, "$" + "x" * 43)).errcode == "M_INVALID_PARAM"
+        assert (await self.invite({**pdu, "depth": 99}, event_id)).errcode == "M_INVALID_PARAM"
+        assert (await self.invite(pdu, event_id, room_version="999")).errcode == "M_INCOMPATIBLE_ROOM_VERSION"
+        pdu, event_id = self.build(state_key=f"@nobody:{self.north.name}")
+        assert (await self.invite(pdu, event_id)).status == 404
+        assert not await self.invitations()
+
+    async def test_what_is_shown_of_a_room_is_of_that_room_and_has_its_create_event(self) -> None:
+        pdu, event_id = self.build()
+        state = self.stage.state()
+        create = state["m.room.create", ""].pdu()
+        foreign = self.known.state()["m.room.join_rules", ""].pdu()
+        forged = forge(self.stage, state["m.room.join_rules", ""], {"content": {}}, self.evil.key)
+        stripped = {"type": "m.room.name", "state_key": "", "sender": self.alice, "content": {"name": "Bank"}}
+        assert (await self.invite(pdu, event_id, invite_room_state=[])).errcode == "M_MISSING_PARAM"
+        for lie in (foreign, forged, stripped, []):
+            reply = await self.invite(pdu, event_id, invite_room_state=[create, lie])
+            assert reply.errcode == "M_INVALID_PARAM", (lie, reply.body)
+        assert not await self.invitations()
+
+    async def test_only_who_invited_can_take_it_back(self) -> None:
+        pdu, event_id = self.build()
+        assert (await self.invite(pdu, event_id)).status == 200
+        kick = self.stage.build_member(self.alice, UserID(self.us.user_id), "leave")
+        await self.tell(kick, by=self.west)
+        forged = forge(self.stage, kick, {}, self.evil.key)
+        await self.tell(forged)
+        assert self.stage.create.room_id in await self.invitations()
+        await self.tell(kick)
+        assert not await self.invitations()
