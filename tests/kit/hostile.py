@@ -135,7 +135,7 @@ class HostileCase(RegionsCase):
     begun = 1
     version = "12"
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
         """Begin north and the others, and let us join their room."""
         await super().setUp()
         self.errors = _Errors()

@@ -28,6 +28,7 @@ class Forgery(Case):
     """Power and membership that nobody gave."""
 
     async def test_power_is_not_taken(self) -> None:
+        content: Any
         for content in ({"users": {self.mallory: 100}}, {"users": {self.mallory: "100"}}, {"users_default": 100}, {}):
             await self.expect_refused(self.build("m.room.power_levels", content, ""))
         given = self.factory.set_levels(users={self.mallory: 50})
@@ -37,8 +38,9 @@ class Forgery(Case):
 
     async def test_memberships_of_others_are_not_made(self) -> None:
         ours = UserID(self.us.user_id)
-        for membership in ("join", "leave", "ban", "invite", "knock", "", "x", None, 5, [], {}):
-            await self.expect_refused(self.factory.build_member(self.mallory, ours, membership))
+        odd: Any
+        for odd in ("join", "leave", "ban", "invite", "knock", "", "x", None, 5, [], {}):
+            await self.expect_refused(self.factory.build_member(self.mallory, ours, odd))
         await self.expect_refused(self.factory.build_member(self.mallory, self.alice, "ban"))
         for key in ("", "nobody", "@", "@x", "@x:", f"{self.mallory} ", "@\0:x", "x" * 256):
             async with self.unharmed():
@@ -83,14 +85,12 @@ class Forgery(Case):
 
     async def test_anothers_message_is_not_redacted_and_ones_own_is(self) -> None:
         theirs, mine = self.factory.message(self.alice, "theirs"), self.factory.message(self.mallory, "mine")
-        ours = None
         assert await self.tell(theirs, mine, by=self.west) == {}
         ours = await self.say()
-        for target, is_done in ((theirs, False), (ours, False), (self.factory.create, False), (mine, True)):
+        for target in (theirs, ours, self.factory.create, mine):
             redaction = self.factory.send("m.room.redaction", {"redacts": target.event_id}, sender=self.mallory)
             assert await self.tell(redaction) == {}
-            recent = {held.event_id: held.event.content for held in (await self.reloaded()).recent}
-            assert not recent.get(target.event_id, {"body": "kept"}) == is_done or is_done
+        recent = {held.event_id: held.event.content for held in (await self.reloaded()).recent}
         assert recent[theirs.event_id]["body"] == "theirs"
         assert recent[ours.event_id]["body"] == "ours"
         assert recent[mine.event_id] == {}
@@ -138,6 +138,7 @@ class References(Case):
         await self.expect_refused(self.build("m.room.message", {"body": "x"}, prev_events=(MADE_UP,)))
         unknown = tuple(EventID("$" + str(number).rjust(43, "y")) for number in range(20))
         await self.expect_refused(self.build("m.room.message", {"body": "x"}, prev_events=unknown))
+        prev: Any
         for prev in (unknown * 2, [self.factory.create.event_id] * 2, [[]], [None], "x", {}):
             async with self.unharmed():
                 await self.tell(self.sign(self.build("m.room.message", {"body": "x"}), prev_events=prev))
@@ -166,6 +167,7 @@ class Depths(Case):
 
     async def test_no_number_and_one_too_large_are_no_depth_nor_time(self) -> None:
         good = self.build("m.room.message", {"body": "x"})
+        odd: Any
         for name in ("depth", "origin_server_ts"):
             for odd in (TOO_LARGE, 2**63, 2**70, -1, -TOO_LARGE, 1.5, "1", True, [], {}):
                 async with self.unharmed():

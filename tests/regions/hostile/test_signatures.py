@@ -1,4 +1,4 @@
-"""Who says it: requests and events that are signed wrongly, by somebody else, or for somebody else; keys that change."""
+"""Who says it: requests and events that are signed wrongly, by or for somebody else; keys that change."""
 
 from typing import Any
 
@@ -42,6 +42,7 @@ class Requests(HostileCase):
 
     async def test_a_request_with_any_fact_of_its_signature_wrong_is_not_heard_and_a_good_one_is(self) -> None:
         stranger = signing_key("stranger.test")
+        wrong: dict[str, Any]
         for wrong in (
             {"spoil": lambda header: ""},
             {"spoil": lambda header: "Bearer " + self.us.token},
@@ -71,6 +72,7 @@ class Events(HostileCase):
 
     async def test_an_event_that_its_sender_has_not_signed_is_dropped_and_one_that_was_is_taken(self) -> None:
         good = self.factory.build("m.room.message", {"body": "x"}, sender=self.alice)
+        signatures: dict[str, Any]
         for key in (self.evil.key, signing_key("stranger.test"), self.north.key):
             await self.expect_refused(good_with(self.factory, good, key))
         evils = {**good.pdu(), "signatures": {self.evil.name: {"ed25519:a_1": "A" * 86}}}
@@ -134,7 +136,7 @@ class ChangedKeys(HostileCase):
                 lambda keys: {**keys, "verify_keys": {}},
                 lambda keys: sign_json({**keys, "signatures": {}}, self.evil.name, signing_key("other.test")),
                 lambda keys: {**keys, "old_verify_keys": {"ed25519:x": []}},
-                lambda keys: [],
+                lambda keys: {},
             )
         ):
             third = self.open_villain()

@@ -14,7 +14,7 @@ MADE_UP = EventID("$" + "x" * 43)
 
 
 class Case(HostileCase):
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
         """Something has happened that mallory would undo: eve was banned, mallory's power taken, the topic set."""
         await super().setUp()
         self.factory.join(self.eve)
