@@ -92,11 +92,12 @@ class Sender:
 
 
 class Peers:
-    """The other servers, as they are asked."""
+    """The other servers, as they are asked. `on_heard(server)` is called when a request of theirs has come."""
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
         self._lines: dict[ServerName, Line] = {}
+        self.on_heard: Callable[[ServerName], None] = lambda server: None
 
     async def begin(self) -> None:
         """Remember who could not be reached before the restart."""
@@ -165,6 +166,7 @@ class Peers:
         line = self._lines.get(server)
         if line is not None:
             line.retry_ms = 0
+        self.on_heard(server)
 
     def retry_ms(self, server: ServerName) -> int:
         """Until when the server is left alone; a time that has gone by if it is not."""

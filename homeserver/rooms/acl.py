@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from federation.errors import BadIdentifier, Refused
+from federation.event import Event
 from federation.ids import ServerName, split_server_name
 from homeserver.policy import RoomFacts
 
@@ -50,9 +51,13 @@ def check_acl(room: RoomFacts, server: ServerName) -> None:
     Raises: Refused.
     Spec: server-server-api#server-access-control-lists-acls
     """
-    event = room.state("m.room.server_acl")
-    if event is not None and not _read(event.raw).allows(server):
+    if not is_let_in(room.state("m.room.server_acl"), server):
         raise Refused("acl", "the room's access list denies the server")
+
+
+def is_let_in(acl: Event | None, server: ServerName) -> bool:
+    """Whether a room's access list, if it has one, lets a server take part."""
+    return acl is None or _read(acl.raw).allows(server)
 
 
 @lru_cache(maxsize=1000)

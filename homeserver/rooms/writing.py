@@ -13,13 +13,14 @@ from federation.ids import EventID, ServerName, StateKey, UserID, server_of
 from homeserver.media.references import find_references
 from homeserver.rooms.groups import Changes
 from homeserver.rooms.head import Head
-from homeserver.storage.changes import EventAdded, EventKept, StateRewritten
+from homeserver.storage.changes import Audience, EventAdded, EventKept, StateRewritten
 from homeserver.storage.database import Change, Txn
 from homeserver.storage.directory import Listing, set_published
 from homeserver.storage.events import RoomEvent, Standing, append_event, set_redacted
 from homeserver.storage.media import append_references, remove_references
 from homeserver.storage.members import remove_membership, set_membership
 from homeserver.storage.names import set_open
+from homeserver.storage.outbox import append_passed_on, set_joined, set_left
 from homeserver.storage.received import append_gaps, remove_gaps, set_place
 from homeserver.storage.relations import append_relation, remove_relation
 from homeserver.storage.roomlist import Overview, set_overview
@@ -73,7 +74,8 @@ class Arrival:
 
     `is_shown`: it enters the timeline as something new; `past` is its stream position where it enters as something
     old. `is_stored`: it has a row already. `is_aside`: it does not simply follow what the room had. `missing` are
-    events before it that are not known. `redacted_by` is a redaction that came before it.
+    events before it that are not known. `redacted_by` is a redaction that came before it. `is_passed_on`: it came into
+    the room through this server, which tells the others.
     """
 
     standing: Standing = Standing.ACCEPTED
@@ -83,6 +85,7 @@ class Arrival:
     is_aside: bool = False
     missing: tuple[EventID, ...] = ()
     redacted_by: int | None = None
+    is_passed_on: bool = False
 
 
 class Addition:
@@ -171,6 +174,7 @@ def _write_pending(txn: Txn, pending: Pending, server: ServerName) -> None:
         stream = _write_arrival(txn, held, arrival)
     if pending.changes:
         _write_changes(txn, pending, stream, server)
+        _write_servers(txn, pending, stream, server)
     if pending.target is not None and pending.pruned is not None:
         set_redacted(txn, pending.target.nid, pending.pruned.raw, held.nid)
         remove_references(txn, pending.target.nid)
@@ -198,6 +202,8 @@ def _write_arrival(txn: Txn, held: RoomEvent, arrival: Arrival) -> int:
         append_event(txn, held, held.stream or None, arrival.standing)
     if arrival.redacted_by is not None:
         set_redacted(txn, held.nid, held.event.raw, arrival.redacted_by)
+    if arrival.is_passed_on:
+        append_passed_on(txn, held.room_nid, held.nid)
     if arrival.standing is Standing.ACCEPTED:
         append_gaps(txn, held, arrival.missing)
         if arrival.past is not None or arrival.is_aside:
@@ -217,7 +223,7 @@ def _is_forked(pending: Pending) -> bool:
 def _tell(txn: Txn, pending: Pending, stream: int, server: ServerName) -> None:
     held, arrival = pending.held, pending.arrival
     if pending.is_shown:
-        txn.tell(EventAdded(position=stream, event=held))
+        txn.tell(EventAdded(position=stream, event=held, audience=_find_audience(pending, server)))
     else:
         txn.tell(EventKept(position=stream, room_id=held.event.room_id))
     if arrival is None or not arrival.is_aside:
@@ -228,6 +234,36 @@ def _tell(txn: Txn, pending: Pending, stream: int, server: ServerName) -> None:
         ours = {user_id for user_id in people if server_of(user_id) == server}
         moved = {user_id: user_id in pending.after.joined for user_id in ours}
         txn.tell(StateRewritten(position=stream, room_id=held.event.room_id, moved=moved))
+
+
+def _find_audience(pending: Pending, server: ServerName) -> Audience | None:
+    """Which other servers this one tells of an event; None for none, as of events that came from them."""
+    arrival, after = pending.arrival, pending.after
+    if arrival is not None and not arrival.is_passed_on:
+        return None
+    target = None
+    if pending.held.membership in ("leave", "ban"):
+        target = server_of(UserID(pending.held.state_key or ""))
+    if target in (None, server) and not any(other != server for other in after.servers):
+        return None
+    return Audience(after.servers, target, after.find(("m.room.server_acl", "")))
+
+
+def _write_servers(txn: Txn, pending: Pending, stream: int, server: ServerName) -> None:
+    """Write which other servers come into the room or go; those that are put out by us are told that."""
+    room_nid, inside, is_ours = pending.held.room_nid, pending.after.servers, pending.arrival is None
+    touched = {
+        (server_of(UserID(state_key)), held is not None and held.membership in ("invite", "knock"))
+        for (kind, state_key), held in pending.changes.items()
+        if kind == "m.room.member"
+    }
+    for other, is_asked in touched:
+        if other == server:
+            continue
+        if other in inside:
+            set_joined(txn, other, room_nid, stream)
+        elif not is_asked:
+            set_left(txn, other, room_nid, stream, is_told=is_ours)
 
 
 def _write_changes(txn: Txn, pending: Pending, stream: int, server: ServerName) -> None:

@@ -1,10 +1,12 @@
-"""The composition of what leaves for others: transactions to application services."""
+"""The composition of what leaves for others: transactions to application services and to other servers."""
 
 from homeserver.api.client import appservice
 from homeserver.api.route import Route
+from homeserver.outbox import servers
 from homeserver.outbox.services import Deliveries, World
 from homeserver.rooms.doors import Doors
 from homeserver.server.core import Core
+from homeserver.server.region import RegionParts
 from homeserver.server.sync import SyncParts
 
 
@@ -27,6 +29,24 @@ def build_deliveries(core: Core, doors: Doors, told: SyncParts) -> Deliveries:
     if core.services.questions.services.all:
         core.streams.bystander = deliveries
     return deliveries
+
+
+def build_sending(core: Core, doors: Doors, region: RegionParts) -> servers.Sending:
+    """Make what tells other servers; whoever of them calls is told at once."""
+    world = core.world
+    sending = servers.Sending(
+        servers.World(
+            server=world.server_name,
+            database=core.database,
+            rooms=doors.rooms,
+            peers=region.peers,
+            clock=world.reactor,
+            now_ms=world.now_ms,
+            token_bytes=world.token_bytes,
+        )
+    )
+    region.peers.on_heard = sending.hurry
+    return sending
 
 
 def service_routes(core: Core, doors: Doors, deliveries: Deliveries) -> tuple[Route, ...]:

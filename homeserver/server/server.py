@@ -31,7 +31,7 @@ from homeserver.server.core import World, build_core
 from homeserver.server.erasure import build_purges, build_sweeper
 from homeserver.server.joins import build_joins, join_routes
 from homeserver.server.media import build_media, media_admin_routes, media_routes
-from homeserver.server.outbox import build_deliveries, service_routes
+from homeserver.server.outbox import build_deliveries, build_sending, service_routes
 from homeserver.server.receiving import build_receiving, receiving_routes
 from homeserver.server.region import build_region, build_signed_requests, delegation_routes, region_routes
 from homeserver.server.rooms import build_rooms, room_routes
@@ -61,6 +61,7 @@ class Server:
         self.people = build_accounts(core, self.rooms)
         self.told = build_sync(core, self.rooms.doors.rooms)
         self.deliveries = build_deliveries(core, self.rooms.doors, self.told)
+        self.sending = build_sending(core, self.rooms.doors, self.region)
         self.purges = build_purges(core, self.rooms, build_sweeper(core))
         self.media = build_media(core)
         self.admin = build_admin(core, self.rooms, self.people, self.purges)
@@ -132,6 +133,7 @@ class Server:
         self.told.counts.heed(changes)
         self.told.pushing.heed(position, changes)
         self.deliveries.heed(position, changes)
+        self.sending.heed(position, changes)
         self.core.streams.advance(position, changes)
         self.rooms.follower.heed(changes)
 
@@ -146,6 +148,7 @@ class Server:
             "running_requests": sum(factory.edge.running for factory in edges),
             "destinations_away": self.region.peers.away,
             **self.region.regions.measure(),
+            **self.sending.measure(),
         }
 
     async def prepare(self) -> None:
@@ -158,6 +161,8 @@ class Server:
         await self.told.pushing.resume()
         await self.core.services.identities.prepare()
         await self.deliveries.resume()
+        if self.region.regions.mode != "none":
+            await self.sending.resume()
         self.rooms.delayed.resume()
         self.rooms.follower.start()
         await self.purges.resume()
@@ -209,6 +214,7 @@ class Server:
         await self.admin.jobs.stop()
         await self.told.pushing.stop()
         await self.deliveries.stop()
+        await self.sending.stop()
         await self.core.services.outward.close()
         await self.core.outward.close()
         await self.core.database.close()

@@ -6,18 +6,32 @@ writes it, and a feed in `streams` or `sync` that takes it up.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-from federation.ids import DeviceID, EventID, RoomID, UserID
+from federation.event import Event
+from federation.ids import DeviceID, EventID, RoomID, ServerName, UserID
 from homeserver.storage.events import RoomEvent
+
+
+class Audience(NamedTuple):
+    """Which other servers are to be told of an event.
+
+    `servers`: those in the room after it, ours among them, with how many people each has there. `target`: one that is
+    told although it may not be in the room any more. `acl`: the room's access control list.
+    """
+
+    servers: Mapping[ServerName, int]
+    target: ServerName | None
+    acl: Event | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventAdded:
-    """An event, local or remote, entered its room's timeline."""
+    """An event, local or remote, entered its room's timeline; `audience` when other servers are to be told by us."""
 
     position: int
     event: RoomEvent
+    audience: Audience | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,3 +125,11 @@ class PushersChanged:
 
     position: int
     user_id: UserID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EDUsQueued:
+    """Something that is no event waits for these servers."""
+
+    position: int
+    servers: tuple[ServerName, ...]

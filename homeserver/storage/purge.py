@@ -42,6 +42,8 @@ ROOM_TABLES: Final = (
     RoomTable("delayed_events", "room_id", "delay_id"),
     RoomTable("gaps", "room_nid", "room_nid, missing_id, event_nid"),
     RoomTable("open_rooms", "room_nid", "room_nid, why"),
+    RoomTable("room_servers", "room_nid", "server_name, room_nid"),
+    RoomTable("passed_on", "room_nid", "room_nid, event_nid"),
     RoomTable("forks", "room_nid", "room_nid"),
     RoomTable("room_horizons", "room_nid", "room_nid"),
     RoomTable("school_rooms", "room_id", "room_id"),
@@ -57,7 +59,7 @@ ROOM_TABLES: Final = (
 )
 """What is taken away of a room, in this order: first what would show it to people."""
 
-EVENT_TABLES: Final = ("relations", "media_references", "invitations")
+EVENT_TABLES: Final = ("relations", "media_references", "invitations", "passed_on")
 """The tables with rows of one event each (`event_nid`), which go with it."""
 
 KEPT: Final[Mapping[str, str]] = {

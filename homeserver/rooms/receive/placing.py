@@ -46,6 +46,7 @@ class Received:
     `given`: the state before it, where another server had to tell. `missing`: events before it that are not known.
     `is_late`: others are here that come after it. `past`: its stream position where it is nothing new. `objection`: why
     it is to be soft-failed whatever the rules say. `resets`: what the room had is no more, as when we were out of it.
+    `passes_on`: the other servers of the room are to be told by us.
     """
 
     event: Event
@@ -55,6 +56,7 @@ class Received:
     past: int | None = None
     objection: Refused | None = None
     resets: bool = False
+    passes_on: bool = False
     refusal: Refused | None = None
     standing: Standing = Standing.ACCEPTED
     held: RoomEvent | None = None
@@ -197,6 +199,7 @@ class Placing:
         pending.groups = [*([] if row is None else [row]), *received.rows]
         arrival.is_stored = received.event.event_id in self._facts.known
         arrival.standing = received.standing
+        arrival.is_passed_on = received.passes_on and received.standing is Standing.ACCEPTED
         pending.arrival = arrival
         return pending
 

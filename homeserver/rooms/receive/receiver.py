@@ -40,8 +40,9 @@ class Receiver:
         self.heed_outlying: HeedOutlying | None = None
         self._objections = Objections(world.policy, world.outside)
 
-    async def receive(self, origin: ServerName, event: Event) -> None:
-        """Take in one event that `origin` sent; an event that is known already is taken.
+    async def receive(self, origin: ServerName, event: Event, *, passes_on: bool = False) -> None:
+        """Take in one event that `origin` sent; an event that is known already is taken. With `passes_on` the other
+        servers of the room are told of it by this one.
 
         Raises: RemoteFault when it is dropped; Refused when it is rejected or soft-failed.
         Spec: server-server-api#checks-performed-on-receipt-of-a-pdu
@@ -49,7 +50,7 @@ class Receiver:
         room = await self._world.rooms.load(event.room_id)
         if room is None:
             raise Refused("receive", "the room is not known here")
-        outcomes = await self._receive_in_room(origin, room, [event])
+        outcomes = await self._receive_in_room(origin, room, [event], passes_on=passes_on)
         outcome = outcomes.get(event.event_id)
         if outcome is not None:
             raise outcome
@@ -86,7 +87,9 @@ class Receiver:
             except (RemoteFault, Refused) as fault:
                 _log.debug("a departure that {origin} sent is not heeded: {fault}", origin=origin, fault=str(fault))
 
-    async def _receive_in_room(self, origin: ServerName, room: Room, events: Sequence[Event]) -> Outcomes:
+    async def _receive_in_room(
+        self, origin: ServerName, room: Room, events: Sequence[Event], *, passes_on: bool = False
+    ) -> Outcomes:
         try:
             check_acl(room, origin)
         except Refused as refusal:
@@ -97,10 +100,10 @@ class Receiver:
         outcomes: Outcomes = dict(faults)
         if good:
             async with self._world.turns.of(room.room_id):
-                outcomes |= await self._take(origin, room.room_id, good)
+                outcomes |= await self._take(origin, room.room_id, good, passes_on=passes_on)
         return {event.event_id: outcomes.get(event.event_id) for event in events}
 
-    async def _take(self, origin: ServerName, room_id: RoomID, events: Sequence[Event]) -> Outcomes:
+    async def _take(self, origin: ServerName, room_id: RoomID, events: Sequence[Event], *, passes_on: bool) -> Outcomes:
         room = await self._world.rooms.load(room_id)
         if room is None or self._world.rooms.seal.server not in room.head.servers:
             return {event.event_id: Refused("receive", "nobody of ours is in the room") for event in events}
@@ -114,6 +117,7 @@ class Receiver:
         await gaps.find_history(received)
         for each in received:
             each.objection = await self._objections.find(room, each.event)
+            each.passes_on = passes_on and each.event in events
         await intake.place(received)
         return intake.outcomes
 

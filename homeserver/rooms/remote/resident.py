@@ -167,7 +167,7 @@ class Resident:
         await self._check_policy(room, event.sender, move)
         event = await self._countersign(room, event)
         try:
-            await self._ground.receiver.receive(origin, event)
+            await self._ground.receiver.receive(origin, event, passes_on=True)
         except RemoteFault as fault:
             raise Invalid("M_INVALID_PARAM", f"The event cannot be taken: {fault}") from None
         return room, event
