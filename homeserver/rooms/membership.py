@@ -284,13 +284,16 @@ class Memberships:
             await self._questions.summon_user(wanted.person)
             await check_invitable(self._db, wanted.person)
         content = await self._build_content(room, wanted, was)
+        if wanted.membership == "join" != was and await self._db.read(find_blocker, room.room_id) is not None:
+            raise RoomBlocked
         if isinstance(act, Join):
             await self._policy.check(act)  # what let them in before that wait need not do so after it
         if wanted.guest and wanted.membership == "join" and not lets_guests_in(room):
             raise GuestsForbidden
-        if before is not None and before.sender == wanted.by and is_same(before.content, content):
+        now = room.head.find(("m.room.member", wanted.person))  # it may have come while this waited
+        if now is not None and now.sender == wanted.by and is_same(now.content, content):
             await self._rooms.wait_for(room)
-            return before.event_id
+            return now.event_id
         draft = Draft(
             type="m.room.member",
             sender=wanted.by,
@@ -305,8 +308,6 @@ class Memberships:
 
     async def _commit(self, room: Room, draft: Draft, wanted: Change, was: str | None) -> EventID:
         comes = wanted.membership == "join" and was != "join"
-        if comes and await self._db.read(find_blocker, room.room_id) is not None:
-            raise RoomBlocked
         try:
             ((held,),) = await self._rooms.commit([(room, [draft])], carrying(wanted.person, room) if comes else ())
             return held.event_id
