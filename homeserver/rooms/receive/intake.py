@@ -60,8 +60,8 @@ class Turn:
 
     async def __aexit__(self, *_: object) -> None:
         lock = self._locks[self._room_id]
-        lock.release()
-        if not lock.locked:
+        lock.release()  # those who wait may have their turn and end it within this
+        if not lock.locked and self._locks.get(self._room_id) is lock:
             del self._locks[self._room_id]
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from federation.event import Event, EventFields, parse_template, seal_event
 from federation.ids import UserID
+from tests.kit.elsewhere import Said
 from tests.kit.hostile import HostileCase, forge
 from tests.kit.peer import Peer
 from tests.kit.region import now_ms
@@ -340,3 +341,41 @@ class Inviters(Staged):
         assert self.stage.create.room_id in await self.invitations()
         await self.tell(kick)
         assert not await self.invitations()
+
+
+class Aliases(Staged):
+    """Names that other servers give to rooms."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.alias = f"#stage:{self.evil.name}"
+        self.say({"room_id": self.stage.create.room_id, "servers": [self.evil.name]})
+
+    def say(self, answer: object, status: int = 200) -> None:
+        self.evil.said["query"] = Said(body=msgspec.json.encode(answer), status=status)
+
+    async def look(self) -> Reply:
+        return await self.us.call("GET", f"/directory/room/{quote(self.alias, safe='')}")
+
+    async def test_an_alias_of_another_server_leads_into_its_room(self) -> None:
+        assert (await self.look()).json == {"room_id": self.stage.create.room_id, "servers": [self.evil.name]}
+        await self.us.join(self.alias)
+        room = await self.north.running.rooms.doors.rooms.load(self.stage.create.room_id)
+        assert room is not None
+        assert self.us.user_id in room.joined_members
+
+    async def test_an_alias_that_leads_nowhere_leads_nobody_anywhere(self) -> None:
+        self.say({"errcode": "M_NOT_FOUND", "error": "no"}, 404)
+        assert ((await self.look()).status, (await self.look()).errcode) == (404, "M_NOT_FOUND")
+        path = f"/join/{quote(self.alias, safe='')}"
+        assert await self.us.refused("POST", path, {}) == (403, "M_FORBIDDEN")
+
+    async def test_an_answer_that_is_none_is_the_other_servers_fault(self) -> None:
+        for answer in ({}, {"room_id": 1}, {"room_id": "#stage"}, {"room_id": "!" + "x" * 300}, []):
+            self.say(answer)
+            assert (await self.look()).status == 502, answer
+
+    async def test_servers_that_are_none_are_not_asked(self) -> None:
+        self.say({"room_id": self.stage.create.room_id, "servers": ["", "no server", 5, None, self.evil.name]})
+        assert (await self.look()).json["servers"] == [self.evil.name]
+        await self.us.join(self.alias)
