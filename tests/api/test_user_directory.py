@@ -49,7 +49,7 @@ class Finding(SearchCase):
             ("АННА", ["ivanov"]),
             ("елк", ["ivanov"]),
             ("Ёлкина анна", ["ivanov"]),
-            ("анна пет", []),
+            ("анна сид", []),
             ("лкина", []),
             ("PETROV", ["i.petrov"]),
             ("i.pet", ["i.petrov"]),
