@@ -9,7 +9,6 @@
 Nothing here waits for time; what is delivered, and in which order, is the test's chance alone.
 """
 
-import secrets
 from collections.abc import Collection, Sequence
 from random import Random
 from typing import Any
@@ -18,7 +17,7 @@ from urllib.parse import unquote
 import msgspec
 from twisted.trial.unittest import TestCase
 
-from federation.errors import PeerRefused, PeerUnreachable, Refused
+from federation.errors import PeerRefused, PeerUnreachable, Refused, RemoteFault
 from federation.event import Event
 from federation.ids import RoomID, ServerName, UserID
 from federation.versions import ROOM_VERSIONS
@@ -26,12 +25,13 @@ from homeserver.policy import NotFound, OpenPolicy
 from homeserver.rooms.giving import Giving, dump
 from homeserver.rooms.receive.adopt import Adoption
 from homeserver.rooms.receive.intake import Turns, World
-from homeserver.rooms.receive.outside import Outside
+from homeserver.rooms.receive.outside import Outside, parse_all
 from homeserver.rooms.receive.receiver import Receiver
 from homeserver.rooms.room import Room, seal_draft
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Draft, Seal
 from homeserver.storage.database import Database
+from homeserver.storage.given import load_chain
 from tests.kit.databases import make_database
 from tests.kit.peer import FEDERATION, Keys
 from tests.kit.receiving import run
@@ -94,6 +94,9 @@ class Net:
         self.room_id = room.room_id
         for node in self.nodes[1:]:
             await node.join_through(first)
+            for other in self.nodes[: self.nodes.index(node)]:
+                await other.take(first.name, node.sent[-1])
+        self.on_the_way = []
 
     def _levels(self) -> dict[str, Any]:
         users: dict[str, int] = {node.user_id: 100 - 10 * at for at, node in enumerate(self.nodes) if at}
@@ -137,7 +140,7 @@ class Node:
             server=self.name,
             key=signing_key(self.name),
             now_ms=self._tick,
-            token_bytes=secrets.token_bytes,
+            token_bytes=Random(self.name).randbytes,
             next_id=self.db.next_id,
         )
         self.rooms = Rooms(self.db, self.seal)
@@ -174,26 +177,45 @@ class Node:
 
     async def send(self, draft: Draft) -> bool:
         """Do something, if the rules allow it here and now, and send it to the others."""
+        room = await self.room()
+        if self.name not in room.shown.servers:
+            return await self._come_back(draft)
         try:
-            held = await self.rooms.append(await self.room(), draft)
+            held = await self.rooms.append(room, draft)
         except Refused:
             return False
         self.sent.append(held.event)
         self.net.post(self, held.event)
         return True
 
-    async def join_through(self, other: "Node") -> None:
+    async def _come_back(self, draft: Draft) -> bool:
+        """Join through another server, as one must that has nobody in the room."""
+        if draft.content.get("membership") == "join":
+            for other in self.others():
+                there = self.net.reaches(self.name, other.name) and other.name in (await other.room()).shown.servers
+                if there:
+                    return await self.join_through(other)
+        return False
+
+    async def join_through(self, other: "Node") -> bool:
         room = await other.room()
         held = seal_draft(self.seal, room.record, room.shown, self.move("join"))
         state = [each.event for each in room.shown.state.values()]
         join = held.event
         outcomes = await other.receiver.receive_all(self.name, [join.pdu()])
-        assert outcomes == {join.event_id: None}, outcomes
-        chain = [each.event for each in room.shown.state.values()]
-        await self.adoption.adopt(self.net.version, state, chain, join)
-        for node in self.others():
-            if node is not other and await node.rooms.load(self.net.room_id):
-                await node.take(other.name, join)
+        if outcomes[join.event_id] is not None:
+            return False
+        raws = [event.raw for event in (*state, join)]
+        chain = await other.db.read(load_chain, room.record, raws, 1000)
+        try:
+            await self.adoption.adopt(
+                self.net.version, state, parse_all(self.net.version, self.net.room_id, chain.values()), join
+            )
+        except (Refused, RemoteFault):
+            return False
+        self.sent.append(join)
+        self.net.post(other, join)
+        return True
 
     # what comes
 

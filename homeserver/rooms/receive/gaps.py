@@ -78,7 +78,8 @@ class Gaps:
         """Find out which of these events lie before others that are here: the state after them is not one to be added
         to that of today. Those from before the beginning of the timeline are nothing new, either.
         """
-        old = [each for each in received if each.event.depth <= self._intake.facts.begins]
+        new = self._find_new(received)
+        old = [each for each in received if each.event.depth <= self._intake.facts.begins and each not in new]
         if not old:
             return
         room, database = self._intake.room, self._world.database
@@ -87,20 +88,41 @@ class Gaps:
         older = {event.event_id for event in await self.ask_before(starts)}
         lowest, begins = await database.read(find_lowest, room.nid), await database.read(find_beginning, room.nid)
         for number, each in enumerate(sorted(old, key=lambda each: each.event.depth, reverse=True), 1):
-            if each.event.event_id in older:
+            if not self._is_beside(each.event, older):
                 each.is_late = True
                 each.past = lowest - number if each.event.depth <= begins else None
+
+    def _is_beside(self, event: Event, older: set[EventID]) -> bool:
+        """Whether the event is surely none of those before the beginning, as far as that was told. In doubt it is one:
+        it is kept, and what it does to the state comes with the events of others that follow it.
+        """
+        if not older or event.event_id in older or not event.prev_events:
+            return False
+        return all(each in older or self._intake.facts.group_after(each) for each in event.prev_events)
+
+    def _find_new(self, received: Sequence[Received]) -> list[Received]:
+        """Those that follow an end of what is here: nothing here comes after them, whatever depth they bear."""
+        ends = {held.event_id for held in self._intake.room.head.extremities}
+        new: list[Received] = []
+        for each in sorted(received, key=lambda each: each.event.depth):
+            if not ends.isdisjoint(each.event.prev_events):
+                ends.add(each.event.event_id)
+                new.append(each)
+        return new
 
     async def ask_before(self, starts: Sequence[EventID]) -> list[Event]:
         """What comes before where history begins here."""
         record = self._intake.room.record
         for server in self._servers:
             try:
-                return await self._world.outside.backfill(
+                found = await self._world.outside.backfill(
                     server, (record.room_id, record.version), starts, MOST_BETWEEN
                 )
             except (RemoteFault, Refused) as fault:
                 _log.debug("no history from {server}: {fault}", server=server, fault=str(fault))
+                continue
+            if found:
+                return found
         return []
 
     # the events between

@@ -198,6 +198,19 @@ class Lying(Case):
         self.assertEqual(await self.new(), [events[-1].event_id])
         self.assertEqual(self.peer.asked["get_missing_events"], 3)  # of three servers
 
+    async def test_a_gap_before_an_event_of_boundless_depth_makes_no_work_for_those_that_follow(self) -> None:
+        self.messages(2)
+        deep = self.factory.append(self.factory.build("m.room.message", {}, sender=BOB, depth=2**53 - 1))
+        self.peer.lies["get_missing_events"] = lambda true: {"events": []}
+        self.assertEqual(await self.receive(deep), {})
+        asked = self.peer.asked.copy()
+        for _ in range(3):
+            following = self.factory.build("m.room.message", {}, sender=CAROL, depth=2**53 - 1)
+            self.assertEqual(await self.receive(self.factory.append(following)), {})
+        self.assertEqual(self.peer.asked, asked)
+        await self.say()
+        await self.assert_as_stored()
+
     async def test_endless_missing_events_end(self) -> None:
         events = self.messages(60)
         self.peer.lies["get_missing_events"] = lambda true: {"events": true["events"][-1:]}
