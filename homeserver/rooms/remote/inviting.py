@@ -82,7 +82,7 @@ class Inviting:
         world = self._ground.world
         async with world.turns.of(room.room_id):
             intake = Intake(world, await self._ground.rooms.load(room.room_id) or room)
-            await intake.place([Received(event=each) for each in await intake.read([event])])
+            await intake.place([Received(event=each, passes_on=True) for each in await intake.read([event])])
         refusal = intake.outcomes.get(event.event_id)
         if refusal is not None:
             raise refusal
