@@ -149,6 +149,11 @@ class Sending:
         """Whether every server was told all that it can be by now."""
         return not any(each.is_busy or each.is_ready for each in self._destinations.values())
 
+    def is_told(self, server: ServerName) -> bool:
+        """Whether a server was told everything."""
+        destination = self._destinations.get(server)
+        return destination is None or destination.is_idle
+
     def measure(self) -> dict[str, float]:
         """Sizes for the metrics."""
         all_of_them = self._destinations.values()
