@@ -12,6 +12,7 @@ School: row 47
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -24,6 +25,7 @@ from homeserver.storage.accounts import append_propagation, find_account
 from homeserver.storage.audit import AuditEntry, append_audit
 from homeserver.storage.database import Database, StorageUnavailable, Txn
 from homeserver.storage.erasure import Erasure, empty_log, has_waiting_reports, load_running_erasures, set_erasure
+from homeserver.storage.search.index import clear_index
 
 _log = logging.getLogger(__name__)
 _TRIES = 5
@@ -76,6 +78,9 @@ class Erasures:
     async def finish(self) -> None:
         """Take from the disk what is in no table any more."""
         await self._world.sweep()
+        more = await self._db.write(partial(clear_index, first=True))
+        while more:
+            more = await self._db.write(partial(clear_index, first=False))
         for _ in range(_TRIES):
             if await self._db.read(empty_log):
                 return

@@ -18,6 +18,9 @@ from homeserver.storage.search.words import KINDS, text_of, words_in
 AT_ONCE: Final = 50
 """How many events a unit of work indexes."""
 
+_PAGES: Final = 200
+"""How many pages of the index one step of clearing writes."""
+
 _TO_FIND: Final = (
     "SELECT nid, event_id, room_nid, stream, type, json FROM events"
     " WHERE stream IS NOT NULL AND type IN ('m.room.message', 'm.room.name', 'm.room.topic')"
@@ -105,6 +108,20 @@ def remove_from_index(txn: Txn, nids: Collection[int]) -> None:
     """Let events be found no more, neither by their own text nor by that of their edits, as when they are redacted."""
     edits = txn.all_in("SELECT nid FROM search_texts WHERE about_nid {in} AND nid <> about_nid", nids)
     txn.many("DELETE FROM search_texts WHERE nid = ?", [(nid,) for nid in {*nids, *(nid for (nid,) in edits)}])
+
+
+def clear_index(txn: Txn, *, first: bool) -> bool:
+    """Take what is no text's any more out of the index's pages, a step at a time; whether there is more to be done.
+
+    PostgreSQL does it by itself. `first`: nothing of it was done yet.
+    """
+    if txn.dialect != "sqlite":
+        return False
+    before = txn.one("SELECT total_changes()")
+    pages = -_PAGES if first else _PAGES
+    txn.run("INSERT INTO search_fts (search_fts, rank) VALUES ('merge', ?)", (pages,))
+    after = txn.one("SELECT total_changes()")
+    return first or (before is not None and after is not None and after[0] - before[0] > 1)
 
 
 def mark_stem(room_nid: int, stem: str) -> str:

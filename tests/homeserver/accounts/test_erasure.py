@@ -17,6 +17,8 @@ from tests.kit.server import ServerCase
 NAME = "Серафима Златоустовская"
 TEXT = "the unmistakable words of somebody"
 PICTURE = b"\x89PNG unmistakable bytes of a picture"
+STEM = b"unmistak"
+"""What the index of the search has for one of the words."""
 KEPT_NAME = "Пересвет"
 
 
@@ -76,15 +78,18 @@ class Erasing(ServerCase):
 
     async def test_no_byte_of_an_erased_person_is_left_on_the_disk(self) -> None:
         await self.live_a_little()
-        needles = (NAME.encode(), TEXT.encode(), PICTURE)
+        wanted = {"search_categories": {"room_events": {"search_term": "unmistakable"}}}
+        found = (await self.friend.ok("POST", "/search", wanted))["search_categories"]["room_events"]
+        assert found["count"] > 0
+        needles = (NAME.encode(), TEXT.encode(), PICTURE, STEM)
         if self.dialect == "sqlite":
-            assert len({needle for _, needle in await self.find_on_disk(*needles)}) == 3
+            assert len({needle for _, needle in await self.find_on_disk(*needles)}) == 4
         await self.erase()
         assert await self.find_on_disk(*needles) == []
         if self.dialect == "postgresql":
             text = await self.server.core.database.read(load_all_text)
             assert KEPT_NAME in text
-            assert not any(needle in text for needle in (NAME, TEXT))
+            assert not any(needle in text for needle in (NAME, TEXT, STEM.decode()))
 
     async def test_what_others_said_stays_and_the_erased_are_seen_to_have_said_something(self) -> None:
         room = await self.live_a_little()
