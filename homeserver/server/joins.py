@@ -9,6 +9,7 @@ from homeserver.rooms.remote.ground import Ground
 from homeserver.rooms.remote.invited import Invited
 from homeserver.rooms.remote.remote import Remote
 from homeserver.rooms.remote.resident import Resident
+from homeserver.rooms.remote.third import ThirdParty
 from homeserver.server.core import Core
 from homeserver.server.receiving import ReceivingParts
 from homeserver.server.region import RegionParts
@@ -22,6 +23,7 @@ class JoinParts:
     resident: Resident
     invited: Invited
     remote: Remote
+    third_party: ThirdParty
 
 
 def build_joins(core: Core, rooms: RoomParts, region: RegionParts, receiving: ReceivingParts) -> JoinParts:
@@ -34,7 +36,10 @@ def build_joins(core: Core, rooms: RoomParts, region: RegionParts, receiving: Re
         entries=Turns(),
     )
     parts = JoinParts(
-        resident=Resident(ground), invited=Invited(ground, core.services.questions), remote=Remote(ground)
+        resident=Resident(ground),
+        invited=Invited(ground, core.services.questions),
+        remote=Remote(ground),
+        third_party=ThirdParty(ground),
     )
     if region.regions.mode != "none":
         rooms.doors.memberships.beyond = parts.remote
@@ -48,4 +53,8 @@ def join_routes(region: RegionParts, parts: JoinParts) -> tuple[Route, ...]:
     """The endpoints for other servers that concern memberships; none where there is no federation."""
     if region.regions.mode == "none":
         return ()
-    return (*joins.routes(parts.resident), *invites.routes(parts.invited))
+    return (
+        *joins.routes(parts.resident),
+        *invites.routes(parts.invited),
+        *invites.third_party_routes(parts.third_party),
+    )

@@ -17,8 +17,6 @@ NOT_YET = {
     f"{V1}/query/profile",
     f"{V1}/query/{{}}",
     "/_matrix/policy/v1/sign",
-    f"{V1}/3pid/onbind",
-    f"{V1}/exchange_third_party_invite/{{}}",
     f"{V1}/user/devices/{{}}",
     f"{V1}/user/keys/claim",
     f"{V1}/user/keys/query",

@@ -3,6 +3,10 @@
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
+from federation.ed25519 import SigningKey
+from federation.signatures import sign_json
 from tests.kit.people import Person
 from tests.regions.test_joins import VERSIONS, JoinsCase
 
@@ -127,3 +131,44 @@ class Knocking(JoinsCase):
         room_id = await self.alice.create_room()
         refused = await self.bob.refused("POST", f"/knock/{quote(room_id, safe='')}?via={quote(self.north.name)}", {})
         assert refused == (403, "M_FORBIDDEN")
+
+
+class ByAddress(JoinsCase):
+    """Alice invites the owner of an address, who turns out to be Bob."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.identity = SigningKey("0", b"i" * 32)
+        self.room_id = await self.alice.create_room(name="Lesson")
+        key = self.identity.verify_key.encode()
+        content = {"display_name": "b...", "public_key": key, "public_keys": [{"public_key": key}]}
+        await self.alice.set_state(self.room_id, "m.room.third_party_invite", content, "token")
+
+    async def bind(self, **changes: Any) -> int:
+        """Let the identity server tell the south that the address is Bob's; the status."""
+        signed = {"mxid": self.bob.user_id, "token": "token", "sender": self.alice.user_id}
+        signed = sign_json(signed, "identity.test", changes.pop("key", self.identity))
+        invite = {"room_id": self.room_id, "sender": self.alice.user_id, "signed": signed, **changes}
+        bound = {"mxid": self.bob.user_id, "medium": "email", "address": "bob@school.test", "invites": [invite]}
+        path, body = "/_matrix/federation/v1/3pid/onbind", msgspec.json.encode(bound)
+        return (await self.south.call_as_server("PUT", path, body=body)).status
+
+    async def test_who_owns_the_address_is_invited(self) -> None:
+        assert await self.bind() == 200
+        assert await self.membership(self.north, self.room_id, self.bob) == "invite"
+        assert self.room_id in (await self.bob.sync())["rooms"]["invite"]
+        await self.bob.join(self.room_id)
+
+    async def test_nobody_is_invited_whom_the_identity_server_does_not_name(self) -> None:
+        other = sign_json({"mxid": "@other:elsewhere.test", "token": "token"}, "identity.test", self.identity)
+        for lie in (
+            {"key": SigningKey("0", b"x" * 32)},
+            {"signed": other},
+            {"signed": None},
+            {"sender": self.bob.user_id},
+            {"sender": 1},
+            {"room_id": "nowhere"},
+        ):
+            assert await self.bind(**lie) == 200
+            assert await self.membership(self.north, self.room_id, self.bob) is None, lie
+        assert "invite" not in (await self.bob.sync()).get("rooms", {})

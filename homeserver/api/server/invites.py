@@ -1,6 +1,6 @@
 """How other servers ask our people into rooms.
 
-Spec: server-server-api#inviting-to-a-room
+Spec: server-server-api#inviting-to-a-room, server-server-api#third-party-invites
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import msgspec
 
 from homeserver.api.route import Call, Reply, Route
 from homeserver.rooms.remote.invited import Invitation, Invited
+from homeserver.rooms.remote.third import ThirdParty
 
 BODY_LIMIT: Final = 4 << 20
 """As much as an event and some state of a room may be."""
@@ -64,6 +65,47 @@ def routes(invited: Invited) -> tuple[Route, ...]:
             spec="server-server-api#put_matrixfederationv1inviteroomideventid",
             body=dict[str, Any],
             body_limit=BODY_LIMIT,
+        ),
+    )
+
+
+class BoundBody(msgspec.Struct, frozen=True):
+    """What an identity server tells of an address that has found its owner."""
+
+    mxid: str
+    invites: list[dict[str, Any]] = []
+
+
+def third_party_routes(third_party: ThirdParty) -> tuple[Route, ...]:
+    """The endpoints of invitations by address."""
+
+    async def exchange(call: Call) -> Reply:
+        await third_party.exchange(call.origin, call.params["roomId"], call.body)
+        return {}
+
+    async def bind(call: Call) -> Reply:
+        body: BoundBody = call.body
+        await third_party.bind(body.mxid, body.invites)
+        return {}
+
+    return (
+        Route(
+            method="PUT",
+            path="/_matrix/federation/v1/exchange_third_party_invite/{roomId}",
+            handle=exchange,
+            auth="region",
+            rate="region",
+            spec="server-server-api#put_matrixfederationv1exchange_third_party_inviteroomid",
+            body=dict[str, Any],
+        ),
+        Route(
+            method="PUT",
+            path="/_matrix/federation/v1/3pid/onbind",
+            handle=bind,
+            auth="none",
+            rate="invite",
+            spec="server-server-api#put_matrixfederationv13pidonbind",
+            body=BoundBody,
         ),
     )
 
