@@ -2,6 +2,7 @@
 
 ``signing.key`` holds the key that signs, one line. ``signing.next`` is there after a new key was made and until the
 next start, which begins to sign with it; ``signing.old`` lists the public halves of those before it, a line each.
+``policy.key`` holds the key that recommends events in rooms whose policy server this is; rooms name its public half.
 
 Spec: server-server-api#retrieving-server-keys
 """
@@ -15,11 +16,12 @@ from typing import Final
 from federation.errors import BadKey
 from federation.ids import ServerName
 from federation.keys import OldKey, ServerKeys, build_server_keys, parse_server_keys
-from federation.signatures import SigningKey, generate_signing_key, parse_signing_key, parse_verify_key
+from federation.signatures import POLICY_KEY_ID, SigningKey, generate_signing_key, parse_signing_key, parse_verify_key
 
 KEY_FILE = "signing.key"
 NEXT_FILE = "signing.next"
 OLD_FILE = "signing.old"
+POLICY_FILE = "policy.key"
 VALID_MS: Final = 24 * 60 * 60 * 1000
 """How long others may believe our keys before they ask again."""
 RENEWED_MS: Final = 60 * 60 * 1000
@@ -97,14 +99,28 @@ def load_signing_key(data_dir: Path, token_bytes: Callable[[int], bytes]) -> Sig
     Raises:
         BadKeyFile: there is one that is not readable, or no place for a new one.
     """
-    file = data_dir / KEY_FILE
+    return _load_or_make(data_dir / KEY_FILE, lambda: _new_key(token_bytes), "the signing key")
+
+
+def load_policy_key(data_dir: Path, token_bytes: Callable[[int], bytes]) -> SigningKey:
+    """The key in the data directory that recommends events; where there is none yet, a new one is made and kept.
+
+    Raises: BadKeyFile, as above.
+    Spec: server-server-api#validating-policy-server-signatures
+    """
+    name = POLICY_KEY_ID.partition(":")[2]
+    file = data_dir / POLICY_FILE
+    return _load_or_make(file, lambda: generate_signing_key(name, token_bytes(32)), "the policy server's key")
+
+
+def _load_or_make(file: Path, make: Callable[[], SigningKey], what: str) -> SigningKey:
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not file.exists():
-            _write(file, _new_key(token_bytes).encode() + "\n")
+            _write(file, make().encode() + "\n")
         return parse_signing_key(file.read_text(encoding="ascii"))
     except (OSError, UnicodeDecodeError, BadKey) as fault:
-        raise BadKeyFile(f"{file}: cannot be used as the signing key: {fault}") from None
+        raise BadKeyFile(f"{file}: cannot be used as {what}: {fault}") from None
 
 
 def prepare_next_key(data_dir: Path, token_bytes: Callable[[int], bytes]) -> SigningKey:

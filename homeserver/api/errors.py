@@ -14,6 +14,7 @@ from homeserver.accounts.passwords import PasswordsBusy
 from homeserver.policy import Conflict, Invalid, NotFound
 from homeserver.rooms.delayed import SentTooFast, TooManyDelayed
 from homeserver.rooms.membership import GuestsForbidden, InvitesBlocked, NoticesStay
+from homeserver.rooms.recommending import NotRecommended
 from homeserver.rooms.remote.faults import IncompatibleVersion
 from homeserver.storage.faults import StorageUnavailable
 
@@ -118,6 +119,18 @@ _BUSY_MS = 5000
 _BAD_REQUEST_CONFLICTS = frozenset({"M_ROOM_IN_USE", "M_USER_IN_USE"})
 
 
+def _not_recommended(fault: NotRecommended) -> MatrixError:
+    """What the policy server answered, word for word.
+
+    Spec: server-server-api#validating-policy-server-signatures
+    """
+    answer = fault.answer
+    if answer is None or not 400 <= answer.status < 500:  # noqa: PLR2004 - what clients may have done
+        return MatrixError(403, "M_FORBIDDEN", fault.why)
+    extra = {name: value for name, value in answer.body.items() if name not in ("errcode", "error")}
+    return MatrixError(answer.status, answer.errcode, answer.why, extra)
+
+
 def _conflict(fault: Conflict) -> MatrixError:
     status = 400 if fault.errcode in _BAD_REQUEST_CONFLICTS else 409
     return MatrixError(status, fault.errcode, fault.why)
@@ -129,6 +142,7 @@ _TABLE: dict[type[BaseException], Callable[..., MatrixError]] = {
     GuestsForbidden: lambda fault: MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", fault.why),
     NoticesStay: lambda fault: MatrixError(403, "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM", fault.why),
     InvitesBlocked: lambda fault: MatrixError(403, "M_INVITE_BLOCKED", fault.why),
+    NotRecommended: _not_recommended,
     NotFound: lambda fault: MatrixError(404, fault.errcode, fault.why),
     Conflict: _conflict,
     Invalid: lambda fault: MatrixError(400, fault.errcode, fault.why),

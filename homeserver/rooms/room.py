@@ -20,6 +20,7 @@ from federation.redaction import redact_event
 from federation.versions import RoomVersion
 from homeserver.rooms.groups import Groups
 from homeserver.rooms.head import CREATE, POWER_LEVELS, Head, build_head, first_head
+from homeserver.rooms.recommending import recommend_own
 from homeserver.rooms.seal import Draft, Place, Seal
 from homeserver.rooms.writing import Addition, Pending, RoomDropped
 from homeserver.storage.events import RoomEvent
@@ -121,6 +122,17 @@ class Room:
         """Undo the last addition, before it is handed to the writer."""
         self._additions.remove(addition)
         self.head = addition.head
+
+    def put_back(self, addition: Addition) -> None:
+        """Add what was taken back, as it is.
+
+        Raises: RoomDropped when the room has gone on meanwhile.
+        """
+        if not self.live or self.head is not addition.head:
+            raise RoomDropped
+        addition.before = self._additions[-1] if self._additions else None
+        self._additions.append(addition)
+        self.head = addition.pendings[-1].after
 
     def _build(self, seal: Seal, draft: Draft) -> Pending:
         head = self.head
@@ -239,7 +251,7 @@ def seal_draft(seal: Seal, record: RoomRecord, head: Head, draft: Draft) -> Room
         auth=tuple([state[key] for key in keys if key in state]),
         depth=head.depth + 1,
     )
-    event = seal.make(record.version, draft, place)
+    event = recommend_own(seal, head, seal.make(record.version, draft, place))
     return RoomEvent(event, nid=seal.next_id("events"), room_nid=record.nid, group=head.group, origin=draft.origin)
 
 

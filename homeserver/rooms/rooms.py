@@ -6,6 +6,7 @@ unit of work.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol, TypeAlias
@@ -13,12 +14,16 @@ from typing import Final, Protocol, TypeAlias
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
+from federation.errors import Refused
+from federation.event import Event
 from federation.ids import EventID, RoomID
 from federation.versions import RoomVersion
 from homeserver.rooms.listing import build_listing
 from homeserver.rooms.overview import find_overview
+from homeserver.rooms.recommending import AskToSign, PolicyServer, ask_for, find_asked, needs_recommending
 from homeserver.rooms.room import MOST_RECENT, Room, begin_room, revive_room
 from homeserver.rooms.seal import Draft, Seal
+from homeserver.rooms.turns import Turns
 from homeserver.rooms.writing import Addition, Pending, RoomDropped, Work, write_additions
 from homeserver.storage.database import Database, StorageUnavailable, Txn
 from homeserver.storage.directory import is_published
@@ -30,6 +35,7 @@ from homeserver.storage.rooms import find_room
 from homeserver.storage.state import has_present, load_present
 
 Changes: TypeAlias = Sequence[tuple[Room, Sequence[Draft]]]
+Added: TypeAlias = list[tuple[Room, Addition]]
 
 
 class Succession(Protocol):
@@ -60,7 +66,10 @@ def no_more(_room: Room) -> Sequence[Work]:
 
 
 class Rooms:
-    """The live rooms. One that is held across an await may have been dropped; `commit` notices and loads it anew."""
+    """The live rooms. One that is held across an await may have been dropped; `commit` notices and loads it anew.
+
+    Whoever can ask other servers puts into `ask_to_sign` how a room's policy server is asked.
+    """
 
     def __init__(self, database: Database, seal: Seal, *, capacity: int = CAPACITY) -> None:
         self._db = database
@@ -74,6 +83,8 @@ class Rooms:
         self._doubtful: set[RoomID] = set()
         self._closed: set[RoomID] = set()
         self._last_created_ms = 0
+        self._recommended = Turns()
+        self.ask_to_sign: AskToSign | None = None
 
     @property
     def live(self) -> int:
@@ -125,13 +136,21 @@ class Rooms:
 
         It fires after the commit, when the rooms show it. All or nothing: if one event is refused, no room changes.
 
-        Raises: Refused, EventTooLarge or Invalid for an event that cannot be; what `also` raises; StorageUnavailable.
+        Raises: Refused, EventTooLarge or Invalid for an event that cannot be, NotRecommended among them; what `also`
+            raises; StorageUnavailable.
         """
+        asking = sorted(room.room_id for room, _ in changes if find_asked(self.seal, room.head) is not None)
+        async with AsyncExitStack() as turns:
+            for room_id in asking:  # one after the other, so that what is asked for still fits when the answer comes
+                await turns.enter_async_context(self._recommended.of(room_id))
+            return await self._commit(changes, also)
+
+    async def _commit(self, changes: Changes, also: Sequence[Work]) -> list[list[RoomEvent]]:
         if not changes and not also:
             return []
         for _ in range(_TRIES):
             try:
-                added = self._add(changes)
+                added = await self._recommend(self._add(changes))
                 await self._write(added, also)
             except RoomDropped:
                 changes = [(await self._load_again(room), drafts) for room, drafts in changes]
@@ -159,6 +178,14 @@ class Rooms:
             await self._write(added, also)
         if begins:
             self._keep(room)
+
+    async def recommend(self, room: Room, event: Event) -> Event:
+        """An event of ours that comes into the room by another way, recommended where that is for another to do.
+
+        Raises: NotRecommended.
+        """
+        used = find_asked(self.seal, room.head)
+        return event if used is None else await ask_for(self.ask_to_sign, used, event)
 
     async def wait_for(self, room: Room) -> None:
         """Fires when all that was added to a room so far is committed.
@@ -198,15 +225,19 @@ class Rooms:
             try:
                 added = self._succeed(old, succession)
                 (new, _) = added[0]
-                await self._write(added, succession.also(old, new, listed=listed))
+                await self._write(await self._recommend(added), succession.also(old, new, listed=listed))
             except RoomDropped:
+                old.published = listed
                 old = await self._load_again(old)
+            except Refused:
+                old.published = listed
+                raise
             else:
                 self._keep(new)
                 return new
         raise StorageUnavailable("storage unavailable: the room could not be written")
 
-    def _succeed(self, old: Room, succession: Succession) -> list[tuple[Room, Addition]]:
+    def _succeed(self, old: Room, succession: Succession) -> Added:
         """The new room and the old one with what is added to each; where IDs are not hashes, the end comes first."""
         version, kind, listed = succession.version, old.record.kind, old.published
         begin = partial(self._begin, version, kind=kind, published=listed)
@@ -247,8 +278,38 @@ class Rooms:
 
     # writing
 
-    def _add(self, changes: Changes) -> list[tuple[Room, Addition]]:
-        added: list[tuple[Room, Addition]] = []
+    async def _recommend(self, added: Added) -> Added:
+        """What is to be added, recommended by the policy servers of the rooms; meanwhile the rooms are without it.
+
+        Raises: NotRecommended; RoomDropped when a room has gone on.
+        Spec: server-server-api#asking-for-a-policy-server-signature-on-an-event
+        """
+        asked = [(addition, find_asked(self.seal, addition.head)) for _, addition in added]
+        if not any(used for _, used in asked):
+            return added
+        for room, addition in added:
+            room.take_back(addition)
+        for addition, used in asked:
+            if used is not None:
+                await self._ask_about(addition, used)
+        back: Added = []
+        try:
+            for room, addition in added:
+                room.put_back(addition)
+                back.append((room, addition))
+        except RoomDropped:
+            for room, addition in back:
+                room.take_back(addition)
+            raise
+        return added
+
+    async def _ask_about(self, addition: Addition, used: PolicyServer) -> None:
+        for held in [pending.held for pending in addition.pendings]:
+            if needs_recommending(held.event):
+                held.sign(await ask_for(self.ask_to_sign, used, held.event))
+
+    def _add(self, changes: Changes) -> Added:
+        added: Added = []
         try:
             for room, drafts in changes:
                 if drafts:
@@ -265,7 +326,7 @@ class Rooms:
             addition.listing = build_listing(room.record, addition.pendings[-1].after)
         addition.overview = find_overview(room.nid, addition.pendings)
 
-    async def _write(self, added: Sequence[tuple[Room, Addition]], also: Sequence[Work]) -> None:
+    async def _write(self, added: Added, also: Sequence[Work]) -> None:
         # the answer is a Deferred of its own: whoever waits may go away, the rooms must learn what became of it
         answer: Deferred[None] = Deferred()
 

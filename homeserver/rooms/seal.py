@@ -45,13 +45,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
-    """Our name, key and clock, chance for what must not be guessed, and ids for storage (`next_id(sequence)`)."""
+    """Our name, key and clock, chance for what must not be guessed, and ids for storage (`next_id(sequence)`).
+
+    `policy_key` is what we recommend events with in rooms whose policy server we are, None: in none.
+    """
 
     server: ServerName
     key: SigningKey
     now_ms: Callable[[], int]
     token_bytes: Callable[[int], bytes]
     next_id: Callable[[str], int]
+    policy_key: SigningKey | None = None
 
     def make(self, version: RoomVersion, draft: Draft, place: Place) -> Event:
         """The event of a draft.

@@ -8,13 +8,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
 from homeserver.api.route import Route
-from homeserver.api.server import backfill, events, transactions
+from homeserver.api.server import backfill, events, policy, transactions
 from homeserver.rooms.backfill import Backfill
 from homeserver.rooms.giving import Giving
 from homeserver.rooms.receive.adopt import Adoption
 from homeserver.rooms.receive.intake import Turns, World
 from homeserver.rooms.receive.outside import Outside
 from homeserver.rooms.receive.receiver import Receiver
+from homeserver.rooms.receive.recommender import Recommender
 from homeserver.rooms.receive.transactions import Transactions
 from homeserver.server.core import Core
 from homeserver.server.region import RegionParts
@@ -51,6 +52,7 @@ def build_receiving(core: Core, rooms: RoomParts, region: RegionParts) -> Receiv
         policy=core.policy,
     )
     receiver = Receiver(world)
+    rooms.doors.rooms.ask_to_sign = world.outside.ask_to_sign
     rooms.doors.history.older = Backfill(world).fetch
     return ReceivingParts(
         world=world,
@@ -70,4 +72,10 @@ def receiving_routes(core: Core, region: RegionParts, parts: ReceivingParts) -> 
         *transactions.routes(parts.transactions),
         *events.routes(parts.giving, server, now_ms),
         *backfill.routes(parts.giving, server, now_ms),
+        *policy.routes(Recommender(parts.world)),
     )
+
+
+def policy_key_routes(rooms: RoomParts) -> tuple[Route, ...]:
+    """The endpoint that tells the key of this server as a policy server."""
+    return policy.key_routes(rooms.doors.rooms.seal.policy_key)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from msgspec.structs import asdict
 
 from federation.ids import UserID
+from federation.signatures import SigningKey
 from homeserver.accounts.profile import Profiles
 from homeserver.accounts.propagation import Propagations
 from homeserver.api.client import retention
@@ -24,7 +25,7 @@ from homeserver.schools.desk import Desk
 from homeserver.schools.direct import DirectRooms
 from homeserver.server.core import Core
 from homeserver.server.retention import build_rules
-from homeserver.signing import load_signing_key
+from homeserver.signing import load_policy_key, load_signing_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ def build_rooms(core: Core) -> RoomParts:
             now_ms=world.now_ms,
             token_bytes=world.token_bytes,
             next_id=database.next_id,
+            policy_key=_load_policy_key(core),
         ),
     )
     outside = SchoolWorld(server=server_name, now_ms=world.now_ms, token_bytes=world.token_bytes)
@@ -74,6 +76,11 @@ def build_rooms(core: Core) -> RoomParts:
         follower=Follower(database, world.reactor),
         desk=desk,
     )
+
+
+def _load_policy_key(core: Core) -> SigningKey | None:
+    settings = core.world.settings
+    return None if settings.federation.mode == "none" else load_policy_key(settings.data_dir, core.world.token_bytes)
 
 
 def build_delayed(core: Core, doors: RoomDoors) -> DelayedEvents:

@@ -32,7 +32,7 @@ from homeserver.server.erasure import build_purges, build_sweeper
 from homeserver.server.joins import build_joins, join_routes
 from homeserver.server.media import build_media, media_admin_routes, media_routes
 from homeserver.server.outbox import build_deliveries, build_sending, service_routes
-from homeserver.server.receiving import build_receiving, receiving_routes
+from homeserver.server.receiving import build_receiving, policy_key_routes, receiving_routes
 from homeserver.server.region import build_region, build_signed_requests, delegation_routes, region_routes
 from homeserver.server.rooms import build_rooms, room_routes
 from homeserver.server.rounds import build_retention
@@ -100,7 +100,7 @@ class Server:
         return tuple(doors)
 
     def _gather_routes(self, settings: Settings) -> dict[Resource, tuple[Route, ...]]:
-        core, delegation = self.core, delegation_routes(self.core)
+        core, delegation = self.core, (*delegation_routes(self.core), *policy_key_routes(self.rooms))
         return {
             "client": (
                 *delegation,

@@ -125,6 +125,10 @@ class RoomEvent:
             held.type, held.state_key = held.event.type, held.event.state_key
         return held
 
+    def sign(self, signed: Event) -> None:
+        """Let it be the same event with one more signature, as long as it is not written."""
+        self._event = signed
+
     @property
     def event(self) -> Event:
         """The event itself."""

@@ -16,7 +16,6 @@ NOT_YET = {
     f"{V1}/query/directory",
     f"{V1}/query/profile",
     f"{V1}/query/{{}}",
-    "/_matrix/policy/v1/sign",
     f"{V1}/user/devices/{{}}",
     f"{V1}/user/keys/claim",
     f"{V1}/user/keys/query",

@@ -1,6 +1,6 @@
 """What this server does not offer, answered as the specification has a server answer that does not: clients ask first.
 
-There is no single sign-on and no OAuth 2.0 here, and no policy server.
+There is no single sign-on and no OAuth 2.0 here.
 
 Spec: client-server-api#authentication-api-discovery
 """
@@ -15,12 +15,10 @@ def routes() -> tuple[Route, ...]:
     """The endpoints of what is not offered."""
     no_sso = _refuse("M_UNRECOGNIZED", "There is no single sign-on on this homeserver")
     no_oauth = _refuse("M_UNRECOGNIZED", "Legacy authentication is in use on this homeserver.")
-    no_policy = _refuse("M_NOT_FOUND", "There is no policy server here")
     return (
         _route(_SSO, no_sso, "get_matrixclientv3loginssoredirect"),
         _route(_SSO + "/{idpId}", no_sso, "get_matrixclientv3loginssoredirectidpid"),
         _route("/_matrix/client/v1/auth_metadata", no_oauth, "get_matrixclientv1auth_metadata"),
-        _route("/.well-known/matrix/policy_server", no_policy, "getwell-knownmatrixpolicy_server"),
     )
 
 

@@ -11,11 +11,8 @@ from msgspec.structs import asdict
 from config.settings import Settings, Support
 from homeserver.api.route import Call, Reply, Route
 
-VERSIONS = tuple(f"v1.{number}" for number in range(1, 18))
-"""The releases of the specification whose additions for clients are here; clients take each as news of its own.
-
-v1.18 and v1.19 wait for policy servers: see docs/protocol.md.
-"""
+VERSIONS = tuple(f"v1.{number}" for number in range(1, 20))
+"""The releases of the specification whose additions for clients are here; clients take each as news of its own."""
 
 UNSTABLE = {
     "org.matrix.simplified_msc3575": True,  # sliding sync

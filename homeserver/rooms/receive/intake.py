@@ -8,11 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from twisted.internet.defer import DeferredLock
-
 from federation.errors import BadEvent, Refused
 from federation.event import Event
-from federation.ids import EventID, RoomID
+from federation.ids import EventID
 from homeserver.policy import Policy
 from homeserver.rooms.receive.chains import order_by
 from homeserver.rooms.receive.facts import Facts, find_at_hand, read_facts
@@ -21,8 +19,11 @@ from homeserver.rooms.receive.outside import Outside
 from homeserver.rooms.receive.placing import Placing, Received, StateNeeded
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
+from homeserver.rooms.turns import Turns
 from homeserver.rooms.writing import Pending, RoomDropped
 from homeserver.storage.database import Database, StorageUnavailable
+
+__all__ = ["Batch", "Intake", "Outcomes", "Turns", "World"]
 
 _TRIES: Final = 5
 _MOST_WAITS: Final = 1000
@@ -30,39 +31,6 @@ _MOST_WAITS: Final = 1000
 
 Outcomes = dict[EventID, Exception | None]
 """What became of events: why one was not taken, None if it was."""
-
-
-class Turns:
-    """Whose turn it is in each room: one intake at a time."""
-
-    def __init__(self) -> None:
-        self._locks: dict[RoomID, DeferredLock] = {}
-
-    def of(self, room_id: RoomID) -> "Turn":
-        """The turn in that room, an asynchronous context."""
-        return Turn(self._locks, room_id)
-
-    @property
-    def taken(self) -> int:
-        """In how many rooms it is somebody's turn."""
-        return len(self._locks)
-
-
-class Turn:
-    """Waits for its turn in a room, and lets the next have theirs."""
-
-    def __init__(self, locks: dict[RoomID, DeferredLock], room_id: RoomID) -> None:
-        self._locks = locks
-        self._room_id = room_id
-
-    async def __aenter__(self) -> None:
-        await self._locks.setdefault(self._room_id, DeferredLock()).acquire()
-
-    async def __aexit__(self, *_: object) -> None:
-        lock = self._locks[self._room_id]
-        lock.release()  # those who wait may have their turn and end it within this
-        if not lock.locked and self._locks.get(self._room_id) is lock:
-            del self._locks[self._room_id]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

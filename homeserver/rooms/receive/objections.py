@@ -5,52 +5,32 @@ Such an event is soft-failed. The policy is asked as for somebody of ours who wo
 Spec: server-server-api#policy-servers, server-server-api#soft-failure
 """
 
-from typing import Any, Final, Literal, NamedTuple
+from typing import Literal
 
-from federation.ed25519 import VerifyKey, parse_verify_key
-from federation.errors import BadEvent, BadIdentifier, BadKey, BadSignature, Refused, RemoteFault
+from federation.errors import BadSignature, Refused
 from federation.event import Event
-from federation.ids import ServerName, UserID, parse_server_name
-from federation.signatures import POLICY_KEY_ID, add_signature, check_policy_signature
+from federation.ids import UserID
+from federation.signatures import check_policy_signature
 from homeserver.policy import Act, Expel, Invite, Join, Knock, Leave, Policy, Redact, SendEvent, SetState
 from homeserver.rooms.receive.outside import Outside
+from homeserver.rooms.recommending import (
+    NotRecommended,
+    ask_for,
+    find_policy_server,
+    is_protected,
+    needs_recommending,
+)
 from homeserver.rooms.room import Room
-
-POLICY: Final = "m.room.policy"
-
-
-class PolicyServer(NamedTuple):
-    """A room's policy server, and the key that its recommendations are signed with."""
-
-    server: ServerName
-    key: VerifyKey
-
-
-def find_policy_server(room: Room) -> PolicyServer | None:
-    """The policy server that a room uses now.
-
-    Spec: server-server-api#determining-if-a-policy-server-is-enabled-in-a-room
-    """
-    event = room.state(POLICY)
-    if event is None:
-        return None
-    via, keys = event.content.get("via"), event.content.get("public_keys")
-    try:
-        server = parse_server_name(via) if isinstance(via, str) else None
-        key = parse_verify_key(keys.get("ed25519")) if isinstance(keys, dict) else None
-    except (BadIdentifier, BadKey):
-        return None
-    if server is None or key is None or server not in room.shown.servers:
-        return None
-    return PolicyServer(server, key)
+from homeserver.rooms.seal import Seal
 
 
 class Objections:
     """Finds what speaks against events."""
 
-    def __init__(self, policy: Policy, outside: Outside) -> None:
+    def __init__(self, policy: Policy, outside: Outside, seal: Seal) -> None:
         self._policy = policy
         self._outside = outside
+        self._seal = seal
 
     async def find(self, room: Room, event: Event) -> Refused | None:
         """Why the event is to be soft-failed, None if nothing speaks against it."""
@@ -66,22 +46,15 @@ class Objections:
 
         Spec: server-server-api#validating-policy-server-signatures
         """
-        policy_server = find_policy_server(room)
-        if policy_server is None or (event.type, event.state_key) == (POLICY, ""):
+        used = find_policy_server(room.shown)
+        if used is None or not needs_recommending(event) or is_protected(self._seal, room.shown):
             return
         try:
-            check_policy_signature(event, *policy_server)
+            check_policy_signature(event, *used)
         except BadSignature:
-            await self._ask(policy_server, event)
-
-    async def _ask(self, policy_server: PolicyServer, event: Event) -> None:
-        server, key = policy_server
-        try:
-            answer = await self._outside.ask_to_sign(server, event)
-            signature = _signature_in(answer, server)
-            check_policy_signature(add_signature(event, server, POLICY_KEY_ID, signature), server, key)
-        except (RemoteFault, BadEvent) as fault:
-            raise Refused("policy server", f"the room's policy server does not recommend it: {fault}") from None
+            if used.server == self._seal.server:
+                raise NotRecommended("the room names a key of ours that is none") from None
+            await ask_for(self._outside.ask_to_sign, used, event)
 
 
 def build_act(room: Room, event: Event) -> Act:
@@ -109,11 +82,3 @@ def _build_move(room: Room, event: Event, by: UserID) -> Act:
     if membership == "join":
         return Join(by=by, room=room)
     return Knock(by=by, room=room) if membership == "knock" else Leave(by=by, room=room)
-
-
-def _signature_in(answer: dict[str, Any], server: ServerName) -> str:
-    by_server = answer.get(server)
-    signature = by_server.get(POLICY_KEY_ID) if isinstance(by_server, dict) else None
-    if not isinstance(signature, str):
-        raise BadSignature("no signature")
-    return signature

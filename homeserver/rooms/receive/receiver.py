@@ -38,7 +38,7 @@ class Receiver:
     def __init__(self, world: World) -> None:
         self._world = world
         self.heed_outlying: HeedOutlying | None = None
-        self._objections = Objections(world.policy, world.outside)
+        self._objections = Objections(world.policy, world.outside, world.rooms.seal)
 
     async def receive(self, origin: ServerName, event: Event, *, passes_on: bool = False) -> None:
         """Take in one event that `origin` sent; an event that is known already is taken. With `passes_on` the other

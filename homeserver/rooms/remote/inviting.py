@@ -42,7 +42,7 @@ class Inviting:
         await ground.rooms.wait_for(room)
         event = seal_draft(ground.seal, room.record, room.head, draft).event
         check_auth(event, room.head.find, create=room.create, levels=room.head.levels)
-        signed = await self._ask(server, room, event)
+        signed = await ground.rooms.recommend(room, await self._ask(server, room, event))
         await self._append(room, signed)
         return signed.event_id
 
