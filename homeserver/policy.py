@@ -9,13 +9,13 @@ To add a door: add a record here, ask it where the door is opened, give it a jud
 without one is refused there) and a row in the tests of both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from federation.errors import Refused
 from federation.event import Event
-from federation.ids import EventID, MxcURI, RoomAlias, RoomID, UserID
+from federation.ids import EventID, MxcURI, RoomAlias, RoomID, ServerName, UserID
 
 
 class NotFound(Exception):
@@ -274,6 +274,29 @@ class SeeMedia(Act):
     uploader: UserID | None
     rooms: Sequence[RoomID] = ()
     avatar_of: Sequence[UserID] = ()
+
+
+About: TypeAlias = Literal["profile", "devices", "room", "media"]
+"""What other servers ask for by themselves, and not for somebody they name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TellServer(Act):
+    """Tell another server something; `by` is None, because nobody of it is named.
+
+    `shares_room` finds out whether the server is in a room with whom or what it asks about; for a room, in that room.
+    """
+
+    server: ServerName
+    about: About
+    shares_room: Callable[[], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookElsewhere(Act):
+    """Have another server asked about its rooms: where an alias leads, what it lists, what a space there holds."""
+
+    server: ServerName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

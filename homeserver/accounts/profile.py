@@ -5,7 +5,7 @@ Spec: client-server-api#profiles
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -24,7 +24,7 @@ LONGEST_KEY: Final = 255
 LONGEST_NAME: Final = 256
 LONGEST_AVATAR: Final = 1000
 
-_SHOWN_IN_ROOMS: Final = frozenset({"displayname", "avatar_url"})
+SHOWN_IN_ROOMS: Final = frozenset({"displayname", "avatar_url"})
 _FIELD: Final = re.compile(r"displayname|avatar_url|[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+")
 
 Value: TypeAlias = Any
@@ -67,8 +67,20 @@ def parse_field(name: str) -> str:
     return name
 
 
+class Elsewhere(Protocol):
+    """Knows the profiles of people of other servers."""
+
+    def is_theirs(self, user_id: UserID) -> bool:
+        """Whether it is somebody of another server."""
+
+    async def see(self, user_id: UserID) -> dict[str, Value]:
+        """Their profile."""
+
+
 class Profiles:
-    """The profiles of this server's people."""
+    """The profiles of this server's people; those of others are seen by `elsewhere`."""
+
+    elsewhere: Elsewhere | None = None
 
     def __init__(
         self, database: Database, policy: Policy, propagations: Propagations, questions: Questions = NO_SERVICES
@@ -88,11 +100,21 @@ class Profiles:
 
         Raises:
             Refused: The asker may not see it.
-            NotFound: There is no such person here.
+            NotFound: There is no such person.
+            RemoteFault: Their server does not say.
 
         Spec: client-server-api#get_matrixclientv3profileuserid
         """
         await self._policy.check(SeeProfile(by=asker, person=user_id))
+        if asker is not None and self.elsewhere is not None and self.elsewhere.is_theirs(user_id):
+            return await self.elsewhere.see(user_id)
+        return await self.load(user_id)
+
+    async def load(self, user_id: UserID) -> dict[str, Value]:
+        """A profile of one of ours, whoever asks; empty when there is the person but nothing set.
+
+        Raises: NotFound.
+        """
         await self._questions.summon_user(user_id)
         found = await self._database.read(_find_shown, user_id)
         if found is None:
@@ -125,7 +147,7 @@ class Profiles:
         """
         await self._check(asker, user_id, name, value)
         check_value(name, value)
-        await self._change(user_id, name, _ABSENT if value == "" and name in _SHOWN_IN_ROOMS else value)
+        await self._change(user_id, name, _ABSENT if value == "" and name in SHOWN_IN_ROOMS else value)
 
     async def remove(self, asker: UserID, user_id: UserID, name: str) -> None:
         """Remove a profile field, if it is there.
@@ -164,14 +186,14 @@ def change_profile(txn: Txn, user_id: UserID, name: str, value: Value) -> int | 
         return accounts.find_propagation(txn, user_id, "profile")
     if len(msgspec.json.encode(after)) >= LARGEST:
         raise Invalid("M_PROFILE_TOO_LARGE", f"A profile has less than {LARGEST} bytes")
-    fields = {key: value for key, value in after.items() if key not in _SHOWN_IN_ROOMS}
+    fields = {key: value for key, value in after.items() if key not in SHOWN_IN_ROOMS}
     changed = ProfileRow(
         displayname=after.get("displayname"),
         avatar_url=after.get("avatar_url"),
         fields=msgspec.json.encode(fields) if fields else None,
     )
     profiles.set_profile(txn, user_id, changed)
-    return accounts.append_propagation(txn, user_id, "profile") if name in _SHOWN_IN_ROOMS else None
+    return accounts.append_propagation(txn, user_id, "profile") if name in SHOWN_IN_ROOMS else None
 
 
 def change_shown(txn: Txn, user_id: UserID, name: str, text: str) -> int | None:

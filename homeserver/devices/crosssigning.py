@@ -14,7 +14,7 @@ import msgspec
 from federation import canonical
 from federation.ed25519 import VerifyKey
 from federation.errors import BadJSON, BadKey, Refused
-from federation.ids import UserID
+from federation.ids import DeviceID, UserID
 from federation.unpadded import find_base64
 from homeserver.policy import Invalid, Policy, QueryKeys, allows
 from homeserver.storage import devices, keys
@@ -67,14 +67,14 @@ class CrossSigning:
 
         Spec: client-server-api#post_matrixclientv3keysdevice_signingupload
         """
-        new = [_parse_key(user_id, usage, key) for usage, key in uploaded.items()]
+        new = [parse_cross_signing_key(user_id, usage, key) for usage, key in uploaded.items()]
         stored = await self._database.read(keys.load_cross_signing_keys, [user_id])
         before = {key.usage: key.public_key for key in stored}
         masters = {**before, **{key.usage: key.public_key for key in new}}
         if "master" not in masters:
             raise Invalid("M_MISSING_PARAM", "There is no master key")
         for key in new:
-            if key.usage != "master" and not _is_signed(key, masters["master"]):
+            if key.usage != "master" and not is_signed(key, masters["master"]):
                 raise Invalid("M_INVALID_SIGNATURE", f"The {key.usage} key is not signed by the master key")
         return CrossSigningUpload(user_id=user_id, keys=new, before=before)
 
@@ -109,7 +109,11 @@ class CrossSigning:
         return failures
 
 
-def _parse_key(user_id: UserID, usage: Usage, uploaded: Mapping[str, Any]) -> CrossSigningKey:
+def parse_cross_signing_key(user_id: UserID, usage: Usage, uploaded: Mapping[str, Any]) -> CrossSigningKey:
+    """A cross-signing key of that person as it is kept: with no signatures but their own.
+
+    Raises: Invalid.
+    """
     try:
         shape = msgspec.convert(uploaded, _Shape)
         kept = {name: value for name, value in uploaded.items() if name != "unsigned"}
@@ -140,7 +144,7 @@ def _replace(txn: Txn, upload: CrossSigningUpload) -> bool:
         return True
     for key in upload.keys:
         keys.set_cross_signing_key(txn, key)
-    keys.set_changed(txn, user_id)
+    keys.set_changed(txn, user_id, signing=True)
     return True
 
 
@@ -204,11 +208,14 @@ class _Facts:
 
 def _append_signatures(txn: Txn, signer: UserID, good: Sequence[Signature]) -> None:
     """The unit of an upload of signatures."""
-    if any([keys.set_signature(txn, signature) for signature in good]):
-        keys.set_changed(txn, signer)
+    new = [signature for signature in good if keys.set_signature(txn, signature)]
+    if new:
+        own = {signature.key_id for signature in new if signature.user_id == signer}
+        signed = [DeviceID(key_id) for key_id in sorted(own) if keys.has_device_keys(txn, signer, DeviceID(key_id))]
+        keys.set_changed(txn, signer, signed, signing=len(own) > len(signed))
 
 
-def _is_signed(key: CrossSigningKey, master: str) -> bool:
+def is_signed(key: CrossSigningKey, master: str) -> bool:
     """Tell whether the person's master key has signed their other key."""
     value = msgspec.json.decode(key.key)
     return _has_signed(master, value, _signatures_of(value, key.user_id).get(f"ed25519:{master}"))

@@ -7,18 +7,20 @@ Spec: client-server-api#key-distribution
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from federation import canonical
-from federation.ids import DeviceID, UserID, fits
+from federation.ids import DeviceID, ServerName, UserID, fits
 from homeserver.policy import Invalid, NotFound, Policy, QueryKeys, allows
 from homeserver.storage import accounts, devices, keys
 from homeserver.storage.company import load_key_changes
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.keys import CrossSigningKey, OneTimeKey, Signature
 
+PATIENCE_S: Final = 10.0
+"""How long other servers are waited for, unless the asker says so."""
 MOST_ONE_TIME_KEYS: Final = 1_000
 """How many unclaimed one-time keys a device may hold."""
 
@@ -47,12 +49,45 @@ class KeyUpload:
 
 @dataclass(slots=True, kw_only=True)
 class KeyAnswer:
-    """The keys that were asked for and may be seen, by person; of devices by device ID too."""
+    """The keys that were asked for and may be seen, by person; of devices by device ID too.
+
+    `failures`: the servers that could not be asked, and why.
+    """
 
     devices: dict[UserID, dict[DeviceID, Any]] = field(default_factory=dict)
     master: dict[UserID, Any] = field(default_factory=dict)
     self_signing: dict[UserID, Any] = field(default_factory=dict)
     user_signing: dict[UserID, Any] = field(default_factory=dict)
+    failures: dict[ServerName, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, more: "KeyAnswer") -> None:
+        """Add what another answer has."""
+        for mine, theirs in (
+            (self.devices, more.devices),
+            (self.master, more.master),
+            (self.self_signing, more.self_signing),
+            (self.user_signing, more.user_signing),
+        ):
+            mine.update(theirs)
+        self.failures.update(more.failures)
+
+
+@dataclass(slots=True, kw_only=True)
+class ClaimAnswer:
+    """The one-time keys that were claimed, by person and device."""
+
+    keys: dict[UserID, dict[DeviceID, dict[str, msgspec.Raw]]] = field(default_factory=dict)
+    failures: dict[ServerName, dict[str, Any]] = field(default_factory=dict)
+
+
+class Elsewhere(Protocol):
+    """Finds keys of people of other servers; who is of this one is passed over."""
+
+    async def query(self, asker: UserID, wanted: Mapping[UserID, Sequence[DeviceID]], timeout_s: float) -> KeyAnswer:
+        """Give the keys of people's devices, and their cross-signing keys."""
+
+    async def claim(self, wanted: Mapping[UserID, Mapping[DeviceID, str]], timeout_s: float) -> ClaimAnswer:
+        """Take one-time keys."""
 
 
 def parse_identity_keys(device_keys: Mapping[str, Any], user_id: UserID, device_id: DeviceID) -> bytes:
@@ -97,7 +132,9 @@ def _parse_one_time_key(name: str, key: Any) -> OneTimeKey:
 
 
 class Keys:
-    """The keys of this server's people, for those who may see them."""
+    """The keys of people, for those who may see them; those of other servers are found by `elsewhere`."""
+
+    elsewhere: Elsewhere | None = None
 
     def __init__(self, database: Database, policy: Policy) -> None:
         self._database = database
@@ -113,7 +150,9 @@ class Keys:
         """
         return await self._database.write(publish, user_id, device_id, upload)
 
-    async def query(self, asker: UserID, wanted: Mapping[UserID, Sequence[DeviceID]]) -> KeyAnswer:
+    async def query(
+        self, asker: UserID, wanted: Mapping[UserID, Sequence[DeviceID]], timeout_s: float = PATIENCE_S
+    ) -> KeyAnswer:
         """Give the keys of people's devices (with no device IDs: of all), and their cross-signing keys.
 
         Who is unknown, or not for the asker to see, is missing.
@@ -121,17 +160,22 @@ class Keys:
         Spec: client-server-api#post_matrixclientv3keysquery
         """
         allowed = {person: frozenset(wanted[person]) for person in await self._allowed(asker, wanted)}
-        return await self._database.read(_query, asker, allowed)
+        answer = await self._database.read(read_keys, asker, allowed)
+        if self.elsewhere is not None:
+            answer.add(await self.elsewhere.query(asker, {person: wanted[person] for person in allowed}, timeout_s))
+        return answer
 
     async def claim(
-        self, asker: UserID, wanted: Mapping[UserID, Mapping[DeviceID, str]]
-    ) -> dict[UserID, dict[DeviceID, dict[str, msgspec.Raw]]]:
+        self, asker: UserID, wanted: Mapping[UserID, Mapping[DeviceID, str]], timeout_s: float = PATIENCE_S
+    ) -> ClaimAnswer:
         """Take a one-time key of that algorithm from each device; nobody else is ever given the same one.
 
         Spec: client-server-api#post_matrixclientv3keysclaim
         """
         allowed = {person: wanted[person] for person in await self._allowed(asker, wanted)}
-        return await self._database.write(_claim, allowed)
+        answer = ClaimAnswer() if self.elsewhere is None else await self.elsewhere.claim(allowed, timeout_s)
+        answer.keys.update(await self._database.write(take_keys, allowed))
+        return answer
 
     async def changes(self, user_id: UserID, since: int) -> tuple[set[UserID], set[UserID]]:
         """What a person missed since a stream position: whose keys changed, of those they share a room with (and their
@@ -174,7 +218,7 @@ def publish(txn: Txn, user_id: UserID, device_id: DeviceID, upload: KeyUpload) -
     return keys.count_one_time_keys(txn, user_id, device_id)
 
 
-def _claim(
+def take_keys(
     txn: Txn, wanted: Mapping[UserID, Mapping[DeviceID, str]]
 ) -> dict[UserID, dict[DeviceID, dict[str, msgspec.Raw]]]:
     """The unit of a claim: what is given is gone with the same commit."""
@@ -189,7 +233,8 @@ def _claim(
     return claimed
 
 
-def _query(txn: Txn, asker: UserID, wanted: Mapping[UserID, frozenset[DeviceID]]) -> KeyAnswer:
+def read_keys(txn: Txn, asker: UserID, wanted: Mapping[UserID, frozenset[DeviceID]]) -> KeyAnswer:
+    """The keys of people of this server as the asker sees them; nobody ("") sees what everybody does."""
     people = accounts.load_active(txn, wanted)
     answer = KeyAnswer(devices={person: {} for person in people})
     signatures: dict[tuple[UserID, str], list[Signature]] = {}
@@ -202,13 +247,14 @@ def _query(txn: Txn, asker: UserID, wanted: Mapping[UserID, frozenset[DeviceID]]
                 shown["unsigned"] = {"device_display_name": device.display_name}
             answer.devices[device.user_id][device.device_id] = shown
     for key in keys.load_cross_signing_keys(txn, people):
-        _add_cross_signing_key(answer, asker, key, signatures.get((key.user_id, key.public_key), ()))
+        add_cross_signing_key(answer, asker, key, signatures.get((key.user_id, key.public_key), ()))
     return answer
 
 
-def _add_cross_signing_key(
+def add_cross_signing_key(
     answer: KeyAnswer, asker: UserID, key: CrossSigningKey, signatures: Iterable[Signature]
 ) -> None:
+    """Add a cross-signing key as the asker sees it."""
     if key.usage == "user_signing" and key.user_id != asker:
         return
     by_usage = {

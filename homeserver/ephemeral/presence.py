@@ -6,14 +6,14 @@ told to those with whom they share a room; being active goes on without being to
 Spec: client-server-api#presence
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 from twisted.internet.interfaces import IDelayedCall
 
-from federation.ids import UserID
+from federation.ids import RoomID, UserID
 from homeserver.policy import Invalid, NotFound, Policy, SeePresence, SetPresence, allows
 from homeserver.storage.database import Database
 from homeserver.storage.sync import share_room
@@ -24,6 +24,8 @@ State: TypeAlias = Literal["online", "unavailable", "offline"]
 STATES: Final[tuple[State, ...]] = ("online", "unavailable", "offline")
 LINGERS_MS: Final = 60_000
 """How long somebody counts as there after the end of their last sync."""
+HEARD_MS: Final = 45 * 60 * 1000
+"""How long somebody of another server counts as there after that has said so; servers say it again before."""
 SWEEP_S: Final = 15
 LONGEST_STATUS: Final = 1000
 
@@ -69,7 +71,7 @@ class Presences:
         self._streams = streams
         self._policy = policy
         self._clock = clock
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._known: dict[UserID, Presence] = {}
         self._leaves_ms: dict[UserID, int] = {}
         self._sweep: IDelayedCall | None = None
@@ -78,7 +80,7 @@ class Presences:
         """Somebody syncs, and will wait at most so long; with state offline that does not count."""
         if not self.enabled or state == "offline":
             return
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         self._expect(user_id, now_ms + timeout_ms)
         known = self._known.get(user_id, ABSENT)
         if known.state != state:
@@ -97,7 +99,7 @@ class Presences:
         if status is not None and len(status) > LONGEST_STATUS:
             raise Invalid("M_INVALID_PARAM", f"A status has at most {LONGEST_STATUS} characters")
         if self.enabled:
-            now_ms = self._now_ms()
+            now_ms = self.now_ms()
             self._expect(by, now_ms)
             self._change(by, Presence(state=state, status=status or None, active_ms=now_ms))
 
@@ -112,7 +114,7 @@ class Presences:
         known = self.enabled and (by == person or await self._database.read(share_room, by, person))
         if not known or not await self.may_see(by, person):
             raise NotFound("There is no presence of that person for you")
-        return self.find(person).content(self._now_ms())
+        return self.find(person).content(self.now_ms())
 
     async def may_see(self, by: UserID, person: UserID) -> bool:
         """Whether somebody who shares a room with that person may see their presence."""
@@ -124,8 +126,16 @@ class Presences:
 
     def event(self, user_id: UserID) -> bytes:
         """The event that tells of somebody's presence."""
-        content = self.find(user_id).content(self._now_ms())
+        content = self.find(user_id).content(self.now_ms())
         return msgspec.json.encode({"type": "m.presence", "sender": user_id, "content": content})
+
+    def hear(self, user_id: UserID, presence: Presence, rooms: Sequence[RoomID]) -> None:
+        """Somebody of another server is there or not, as that says; they count as there for so long."""
+        if not self.enabled:
+            return
+        if presence.state != "offline":
+            self._expect(user_id, self.now_ms() + HEARD_MS)
+        self._change(user_id, presence, rooms)
 
     def close(self) -> None:
         """Nobody is waited for any more."""
@@ -138,16 +148,16 @@ class Presences:
         if self._sweep is None:
             self._sweep = self._clock.callLater(SWEEP_S, self._sweep_absent)
 
-    def _change(self, user_id: UserID, presence: Presence) -> None:
+    def _change(self, user_id: UserID, presence: Presence, rooms: Sequence[RoomID] = ()) -> None:
         if presence.state == "offline" and presence.status is None:
             self._known.pop(user_id, None)
         else:
             self._known[user_id] = presence
-        self._streams.show_presence(user_id)
+        self._streams.show_presence(user_id, rooms)
 
     def _sweep_absent(self) -> None:
         self._sweep = None
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         gone = [user_id for user_id, leaves_ms in self._leaves_ms.items() if leaves_ms <= now_ms]
         for user_id in gone:
             del self._leaves_ms[user_id]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -42,8 +42,17 @@ class Search:
     room_types: Collection[str | None] | None = None
 
 
+class ListsAfar(Protocol):
+    """Knows what other servers list."""
+
+    async def list(self, by: UserID | None, name: str, search: Search, /) -> dict[str, Any]:
+        """A page of it."""
+
+
 class Directory:
-    """Lists rooms and finds listed ones."""
+    """Lists rooms and finds listed ones; those of other servers are found by `afar`."""
+
+    afar: ListsAfar | None = None
 
     def __init__(self, rooms: Rooms, database: Database, policy: Policy) -> None:
         self._rooms = rooms
@@ -106,6 +115,15 @@ class Directory:
         if page and (is_more if backwards else came_from):
             answer["prev_batch"] = _token("p", page[0])
         return answer
+
+    async def find_afar(self, by: UserID | None, server: str, search: Search) -> dict[str, Any]:
+        """A page of the rooms that another server lists.
+
+        Raises: NotFound where it is not asked; BadIdentifier; RemoteFault.
+        """
+        if self.afar is None:
+            raise NotFound("The directory of that server cannot be reached")
+        return await self.afar.list(by, server, search)
 
     async def _may_see(self, by: UserID | None, listed: Listed) -> bool:
         room = await self._rooms.load(listed.room_id)

@@ -8,15 +8,16 @@ Spec: client-server-api#spaces
 
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from immutables import Map
 
 from federation.event import Event, stripped_state
 from federation.ids import RoomID, UserID
 from homeserver.policy import Hidden, Invalid
+from homeserver.rooms.afar import MOST_VIA, RoomsAfar
 from homeserver.rooms.listing import read_text
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
@@ -33,25 +34,45 @@ MOST_WALKED: Final = 2_000
 MOST_WALKS: Final = 500
 """How many walks are remembered."""
 
+PATIENCE_MS: Final = 20_000
+"""After how long no other servers are asked for the rooms of a page any more."""
+
 _CHILD: Final = "m.space.child"
 _ORDER: Final = re.compile(r"[\x20-\x7E]{1,50}")
 _LAST: Final = "\x7f"
 
 
+class Step(NamedTuple):
+    """A room to look at, how deep it lies, and servers that may know it."""
+
+    room_id: RoomID
+    depth: int
+    via: tuple[str, ...] = ()
+
+
+class Shown(NamedTuple):
+    """A room as it is shown, and its children in their order: the contents of the events by room."""
+
+    summary: dict[str, object]
+    children: Sequence[tuple[str, Mapping[str, Any]]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
-    """A way through a space: `ahead` are the rooms to come with their depth, the next one last; `seen` were met."""
+    """A way through a space: `ahead` are the rooms to come, the next one last; `seen` were met."""
 
     by: UserID
     root: RoomID
     suggested_only: bool = False
     max_depth: int = DEEPEST
-    ahead: tuple[tuple[RoomID, int], ...]
+    ahead: tuple[Step, ...]
     seen: Map[RoomID, None] = Map()
 
 
 class Spaces:
-    """Shows what spaces hold."""
+    """Shows what spaces hold; rooms that are not known here are found by `afar`."""
+
+    afar: RoomsAfar | None = None
 
     def __init__(self, rooms: Rooms, summaries: Summaries) -> None:
         self._rooms = rooms
@@ -66,8 +87,7 @@ class Spaces:
         """
         if token is not None:
             walk = self._resume(token, walk)
-        room = await self._rooms.load(walk.root)
-        if room is None or not await self._summaries.may_learn(walk.by, room):
+        if await self._find(walk, walk.ahead[0] if token is None else Step(walk.root, 0)) is None:
             raise Hidden
         shown, walk = await self._walk(walk, min(limit or DEFAULT_ROOMS, MOST_ROOMS))
         answer: dict[str, object] = {"rooms": shown}
@@ -78,23 +98,40 @@ class Spaces:
     async def _walk(self, walk: Walk, limit: int) -> tuple[list[dict[str, object]], Walk]:
         shown: list[dict[str, object]] = []
         ahead, seen = list(walk.ahead), walk.seen
+        until_ms = self._rooms.seal.now_ms() + PATIENCE_MS
         for _ in range(MOST_LOOKED_AT):
             if not ahead or len(shown) == limit:
                 break
-            room_id, depth = ahead.pop()
-            if room_id in seen:
+            step = ahead.pop()
+            if step.room_id in seen:
                 continue
-            seen = seen.set(room_id, None)
-            room = await self._rooms.load(room_id)
-            if room is None or not await self._summaries.may_learn(walk.by, room):
+            seen = seen.set(step.room_id, None)
+            found = await self._find(walk, step, hurry=self._rooms.seal.now_ms() > until_ms)
+            if found is None:
                 continue
-            children = children_of(room, suggested_only=walk.suggested_only)
-            shown.append(summarise(room) | {"children_state": [_strip(child) for child in children]})
-            if depth < walk.max_depth:
-                ahead += [(RoomID(child.state_key or ""), depth + 1) for child in reversed(children)]
+            shown.append(found.summary)
+            if step.depth < walk.max_depth:
+                ahead += [_step(child, step.depth + 1) for child in reversed(found.children)]
         while ahead and ahead[-1][0] in seen:
             ahead.pop()
         return shown, replace(walk, ahead=tuple(ahead[-MOST_WALKED:]), seen=seen)
+
+    async def _find(self, walk: Walk, step: Step, *, hurry: bool = False) -> Shown | None:
+        """A room that the asker may learn of; with `hurry` no other server is asked."""
+        room = await self._rooms.load(step.room_id)
+        if room is not None and await self._summaries.may_learn(walk.by, room):
+            events = children_of(room, suggested_only=walk.suggested_only)
+            shown = summarise(room) | {"children_state": [strip(event) for event in events]}
+            return Shown(shown, [(event.state_key or "", event.content) for event in events])
+        if self.afar is None or hurry or (room is not None and self._rooms.seal.server in room.shown.servers):
+            return None
+        via = step.via or (step.room_id.partition(":")[2],)
+        level = await self.afar.find(walk.by, step.room_id, via, suggested_only=walk.suggested_only)
+        if level is None:
+            return None
+        children = sorted(level.children, key=_order_stripped)
+        shown = level.summary | {"children_state": children}
+        return Shown(shown, [(child["state_key"], child["content"]) for child in children])
 
     def _resume(self, token: str, asked: Walk) -> Walk:
         walk = self._walks.get(token)
@@ -117,7 +154,7 @@ def begin_walk(by: UserID, root: str, *, suggested_only: bool, max_depth: int | 
     """The walk through a space from its root."""
     room_id = RoomID(root)
     depth = DEEPEST if max_depth is None else min(max_depth, DEEPEST)
-    return Walk(by=by, root=room_id, suggested_only=suggested_only, max_depth=depth, ahead=((room_id, 0),))
+    return Walk(by=by, root=room_id, suggested_only=suggested_only, max_depth=depth, ahead=(Step(room_id, 0),))
 
 
 def children_of(room: Room, *, suggested_only: bool) -> Sequence[Event]:
@@ -143,11 +180,24 @@ def _is_child(event: Event) -> bool:
 
 
 def _order(event: Event) -> tuple[str, int, str]:
+    return _place(event.content.get("order"), event.origin_server_ts, event.state_key or "")
+
+
+def _order_stripped(child: Mapping[str, Any]) -> tuple[str, int, str]:
+    return _place(child["content"].get("order"), child["origin_server_ts"], child["state_key"])
+
+
+def _place(order: object, sent_ms: int, room_id: str) -> tuple[str, int, str]:
     """Children with a valid order come first."""
-    order = event.content.get("order")
     valid = isinstance(order, str) and _ORDER.fullmatch(order) is not None
-    return (str(order) if valid else _LAST, event.origin_server_ts, event.state_key or "")
+    return (str(order) if valid else _LAST, sent_ms, room_id)
 
 
-def _strip(event: Event) -> dict[str, object]:
+def _step(child: tuple[str, Mapping[str, Any]], depth: int) -> Step:
+    room_id, content = child
+    return Step(RoomID(room_id), depth, tuple(content["via"][:MOST_VIA]))
+
+
+def strip(event: Event) -> dict[str, object]:
+    """A child as it is shown."""
     return {**stripped_state(event), "origin_server_ts": event.origin_server_ts}

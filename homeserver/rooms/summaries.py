@@ -3,8 +3,12 @@
 Spec: client-server-api#room-previews
 """
 
-from federation.ids import UserID, parse_room_alias
+from collections.abc import Sequence
+
+from federation.errors import Refused, RemoteFault
+from federation.ids import UserID
 from homeserver.policy import NotFound, Policy, SeeRoom, allows
+from homeserver.rooms.afar import RoomsAfar
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.listing import build_summary, read_text
 from homeserver.rooms.restricted import RESTRICTED, allowing_rooms, is_let_in, join_rule
@@ -14,27 +18,40 @@ from homeserver.rooms.view import is_world_readable
 
 
 class Summaries:
-    """Tells of rooms to those who are in, may come in, may knock or may look in."""
+    """Tells of rooms to those who are in, may come in, may knock or may look in.
+
+    Rooms that are not known here are found by `afar`.
+    """
+
+    afar: RoomsAfar | None = None
 
     def __init__(self, rooms: Rooms, policy: Policy, aliases: Aliases) -> None:
         self._rooms = rooms
         self._policy = policy
         self._aliases = aliases
 
-    async def summary(self, by: UserID, room_id_or_alias: str) -> dict[str, object]:
-        """A room's summary, in client form.
+    async def summary(self, by: UserID, room_id_or_alias: str, via: Sequence[str] = ()) -> dict[str, object]:
+        """A room's summary, in client form; `via` are servers that may know it.
 
         Raises: NotFound, also for who may not know; BadIdentifier for what is no alias.
         Spec: client-server-api#get_matrixclientv1room_summaryroomidoralias
         """
-        if room_id_or_alias.startswith("#"):
-            room = await self._aliases.find_room(parse_room_alias(room_id_or_alias))
-        else:
-            room = await self._rooms.load(room_id_or_alias)
-        if room is None or not await self.may_learn(by, room):
+        room_id, servers = room_id_or_alias, list(via)
+        if room_id.startswith("#"):
+            try:
+                room_id, known = await self._aliases.resolve(room_id, by)
+            except (Refused, RemoteFault):
+                raise NotFound("Room not found") from None
+            servers += known
+        room = await self._rooms.load(room_id)
+        if room is not None and await self.may_learn(by, room):
+            membership = room.membership(by)
+            return summarise(room) | ({} if membership is None else {"membership": membership})
+        is_ours = room is not None and self._rooms.seal.server in room.shown.servers
+        level = None if self.afar is None or is_ours else await self.afar.find(by, room_id, servers)
+        if level is None:
             raise NotFound("Room not found")
-        membership = room.membership(by)
-        return summarise(room) | ({} if membership is None else {"membership": membership})
+        return level.summary
 
     async def may_learn(self, by: UserID, room: Room) -> bool:
         """Whether somebody may learn of a room: by being in or invited, or by its rules; and by the policy.

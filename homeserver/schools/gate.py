@@ -20,6 +20,7 @@ from homeserver.schools.rights import (
     COOPERATIVE,
     PREVIEWS,
     QUOTA_BYTES,
+    SERVERS,
     Action,
     Contact,
     Grant,
@@ -69,6 +70,9 @@ class Gate:
 
         Raises: Refused: Hidden to strangers, NotAllowed to those who belong.
         """
+        if isinstance(act, policy.TellServer):
+            await _check_server(act)
+            return
         if act.by is None:
             raise Hidden
         if act.by == self._service:
@@ -170,6 +174,12 @@ class Gate:
             raise Hidden
         if act.initial_state and Role.PUPIL in {grant.role for grant in (*grants, *others)}:
             raise NotAllowed("A direct room with a pupil in it is not encrypted")
+
+
+async def _check_server(act: policy.TellServer) -> None:
+    """Refuse another server what it does not need for the rooms that it is in together with people of ours."""
+    if act.about not in SERVERS or not await act.shares_room():
+        raise Hidden
 
 
 async def _ask_nobody(by: UserID, place: Place) -> None:

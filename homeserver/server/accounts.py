@@ -53,13 +53,14 @@ from homeserver.server.rooms import RoomParts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountParts:
-    """Accounts, their sessions and devices."""
+    """Accounts, their sessions, devices and keys."""
 
     passwords: Passwords
     sessions: Sessions
     accounts: Accounts
     registration: Registration
     last_seen: LastSeen
+    keys: Keys
 
 
 def build_accounts(core: Core, rooms: RoomParts) -> AccountParts:
@@ -73,6 +74,7 @@ def build_accounts(core: Core, rooms: RoomParts) -> AccountParts:
         accounts=Accounts(database, policy, passwords, rooms.propagations, now_ms, core.limits.check),
         registration=Registration(database, passwords, core.mint, rules, world.server_name, now_ms),
         last_seen=LastSeen(database, world.reactor, now_ms),
+        keys=Keys(database, policy),
     )
 
 
@@ -110,7 +112,7 @@ def account_routes(core: Core, rooms: RoomParts, people: AccountParts, push_rule
         *devices.routes(Devices(database, now_ms), interactive),
         *profile.routes(rooms.profiles),
         *data.routes(ClientConfig(database), {"m.push_rules": push_rules}),
-        *keys.routes(Keys(database, policy), CrossSigning(database, policy), interactive),
+        *keys.routes(people.keys, CrossSigning(database, policy), interactive),
         *todevice.routes(ToDevice(database, policy, now_ms)),
         *backup.routes(Backups(database)),
         *dehydrated.routes(DehydratedDevices(database, now_ms)),

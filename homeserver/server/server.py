@@ -27,11 +27,13 @@ from homeserver.schools.rounds import Rounds
 from homeserver.server.accounts import account_routes, build_accounts, build_clerk
 from homeserver.server.admin import admin_routes, build_admin
 from homeserver.server.calls import call_routes
+from homeserver.server.cooperation import build_cooperation, claim_routes, cooperation_routes
 from homeserver.server.core import World, build_core
 from homeserver.server.erasure import build_purges, build_sweeper
 from homeserver.server.joins import build_joins, join_routes
 from homeserver.server.media import build_media, media_admin_routes, media_routes
-from homeserver.server.outbox import build_deliveries, build_sending, service_routes
+from homeserver.server.outbox import build_deliveries, build_ephemera, build_sending, service_routes
+from homeserver.server.people import Parts, build_remote, remote_routes
 from homeserver.server.receiving import build_receiving, policy_key_routes, receiving_routes
 from homeserver.server.region import build_region, build_signed_requests, delegation_routes, region_routes
 from homeserver.server.rooms import build_rooms, room_routes
@@ -60,13 +62,19 @@ class Server:
         self.joins = build_joins(core, self.rooms, self.region, self.receiving)
         self.people = build_accounts(core, self.rooms)
         self.told = build_sync(core, self.rooms.doors.rooms)
+        self.remote = build_remote(
+            core,
+            Parts(region=self.region, rooms=self.rooms, people=self.people, told=self.told, receiving=self.receiving),
+        )
         self.deliveries = build_deliveries(core, self.rooms.doors, self.told)
         self.sending = build_sending(core, self.rooms.doors, self.region)
+        self.ephemera = build_ephemera(core, self.rooms.doors, self.told, self.sending)
         self.purges = build_purges(core, self.rooms, build_sweeper(core))
         self.media = build_media(core)
         self.admin = build_admin(core, self.rooms, self.people, self.purges)
         self.clerk = build_clerk(core, self.rooms, self.people)
         self.bureau = build_bureau(core, self.rooms, self.people)
+        self.cooperation = build_cooperation(core, self.rooms, self.region)
         self.metrics = Metrics()
         self._reactor = world.reactor
         self._access = open_access_log(world.settings.log, world.reactor)
@@ -114,14 +122,16 @@ class Server:
                 *service_routes(core, self.rooms.doors, self.deliveries),
                 *media_routes(core, self.media),
             ),
-            "school": school_routes(self.bureau),
+            "school": (*school_routes(self.bureau), *cooperation_routes(self.cooperation)),
             "admin": (*admin_routes(core, self.people, self.admin), *media_admin_routes(core, self.media)),
             "metrics": metrics_page.routes(self.metrics),
             "federation": (
                 *delegation,
                 *region_routes(core, self.region),
                 *receiving_routes(core, self.region, self.receiving),
+                *remote_routes(core, self.rooms, self.remote),
                 *join_routes(self.region, self.joins),
+                *claim_routes(core, self.region, self.cooperation),
             ),
         }
 
@@ -130,12 +140,15 @@ class Server:
         self.people.sessions.heed(position, changes)
         self.core.services.identities.heed(position, changes)
         self.core.facts.heed(changes)
+        self.cooperation.rounds.heed(changes)
         self.told.counts.heed(changes)
         self.told.pushing.heed(position, changes)
         self.deliveries.heed(position, changes)
         self.sending.heed(position, changes)
+        self.ephemera.heed(changes)
         self.core.streams.advance(position, changes)
         self.rooms.follower.heed(changes)
+        self.remote.heed(changes)
 
     def _measure(self) -> dict[str, float]:
         """Sizes for the metrics."""
@@ -161,12 +174,15 @@ class Server:
         await self.told.pushing.resume()
         await self.core.services.identities.prepare()
         await self.deliveries.resume()
+        await self.remote.resume()
         if self.region.regions.mode != "none":
             await self.sending.resume()
-        self.rooms.delayed.resume()
-        self.rooms.follower.start()
         await self.purges.resume()
         await self.admin.prepare()
+        self.rooms.delayed.resume()
+        self.rooms.follower.start()
+        if self.core.world.settings.policy == "school":
+            self.cooperation.rounds.start()
 
     async def start(self, run: Run) -> None:
         """Answer requests from now on; `run` does what the operator's commands ask for.
@@ -188,8 +204,10 @@ class Server:
     async def stop(self) -> None:
         """Accept nobody any more, answer who waits, finish what is being done, write it all down."""
         self._rounds.stop()
+        self.cooperation.rounds.stop()
         self.retention.stop()
         self.region.regions.stop()
+        self.remote.stop()
         self.rooms.delayed.stop()
         self.rooms.follower.stop()
         if self._control is not None:
@@ -214,6 +232,7 @@ class Server:
         await self.admin.jobs.stop()
         await self.told.pushing.stop()
         await self.deliveries.stop()
+        self.ephemera.stop()
         await self.sending.stop()
         await self.core.services.outward.close()
         await self.core.outward.close()

@@ -93,6 +93,11 @@ def find_missing(txn: Txn, room_nid: int, event_ids: Iterable[EventID]) -> set[E
     return {EventID(event_id) for (event_id,) in rows}
 
 
+def has_gaps(txn: Txn, room_nid: int) -> bool:
+    """Tell whether some of a room's history is missing here."""
+    return txn.one("SELECT 1 FROM gaps WHERE room_nid = ? LIMIT 1", (room_nid,)) is not None
+
+
 def load_gaps(txn: Txn, room_nid: int, upto: int, most: int) -> dict[EventID, list[EventID]]:
     """Events not deeper than `upto` before which something is missing, the deepest first, with what that is."""
     rows = txn.all(

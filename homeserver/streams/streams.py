@@ -1,6 +1,6 @@
 """All feeds of this process, and how what is new reaches them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
@@ -49,7 +49,7 @@ class Bystander(Protocol):
 class Streams:
     """All feeds of this process. Everything is called on the reactor's thread.
 
-    `position` is that of the last commit told here; `serial` ticks with everything else, of which `bystander` hears.
+    `position` is that of the last commit told here; `serial` ticks with everything else, of which `bystanders` hear.
     """
 
     def __init__(self, database: Database, clock: Clock, start_ms: int) -> None:
@@ -64,7 +64,7 @@ class Streams:
         self._gather: IDelayedCall | None = None
         self._sweep: IDelayedCall | None = None
         self._closed = False
-        self.bystander: Bystander | None = None
+        self.bystanders: list[Bystander] = []
         self._take_up: dict[type[Any], Callable[[Any, dict[Feed, None]], None]] = {
             EventAdded: self._add_event,
             UserDataChanged: self._change_own,
@@ -94,23 +94,27 @@ class Streams:
             for feed in log.feeds:
                 mark(feed.stirred, room_id, self.serial)
             self._wake_softly(log.feeds)
-        if self.bystander is not None:
-            self.bystander.stir(room_id)
+        for bystander in self.bystanders:
+            bystander.stir(room_id)
         return self.serial
 
     def stirred_since(self, serial: int) -> frozenset[RoomID]:
         """The rooms where typing changed after that serial, for who has had no feed meanwhile."""
         return frozenset(marked_after(self._stirred, serial))
 
-    def show_presence(self, user_id: UserID) -> int:
-        """Tell those who share a room with that person that their presence changed; the serial of that."""
+    def show_presence(self, user_id: UserID, rooms: Iterable[RoomID] = ()) -> int:
+        """Tell those who share a room with that person that their presence changed; the serial of that.
+
+        `rooms` are theirs, where it is somebody of another server.
+        """
         self.serial += 1
         others = self.companions(user_id)
+        others |= {feed: None for room_id in rooms if (log := self._rooms.get(room_id)) for feed in log.feeds}
         for feed in others:
             feed.serial_floor = max(feed.serial_floor, mark_bounded(feed.presence, user_id, self.serial))
         self._wake_gathered(others)
-        if self.bystander is not None:
-            self.bystander.show(user_id)
+        for bystander in self.bystanders:
+            bystander.show(user_id)
         return self.serial
 
     def companions(self, user_id: UserID) -> dict[Feed, None]:

@@ -34,7 +34,22 @@ QUERIES: Mapping[str, str] = {"/_matrix/key/v2/query/{serverName}": "minimum_val
 """What a route is asked with behind the question mark."""
 PARTS: Mapping[str, str] = {"serverName": "{south}", "roomId": "!room:{south}", "userId": "@bob:{south}"}
 """Good values of parameters of a path."""
-PARAMETERS = ("minimum_valid_until_ts", "limit", "v", "event_id", "ver", "ts", "dir", "user_id", "since", "width")
+PARAMETERS = (
+    "access_token",
+    "field",
+    "room_alias",
+    "suggested_only",
+    "minimum_valid_until_ts",
+    "limit",
+    "v",
+    "event_id",
+    "ver",
+    "ts",
+    "dir",
+    "user_id",
+    "since",
+    "width",
+)
 
 
 class _Errors(logging.Handler):

@@ -11,17 +11,8 @@ V1 = "/_matrix/federation/v1"
 V2 = "/_matrix/federation/v2"
 
 NOT_YET = {
-    f"{V1}/openid/userinfo",
-    f"{V1}/publicRooms",
-    f"{V1}/query/directory",
-    f"{V1}/query/profile",
-    f"{V1}/query/{{}}",
-    f"{V1}/user/devices/{{}}",
-    f"{V1}/user/keys/claim",
-    f"{V1}/user/keys/query",
     f"{V1}/media/download/{{}}",
     f"{V1}/media/thumbnail/{{}}",
-    f"{V1}/hierarchy/{{}}",
 }
 """Endpoints that are still to come; this list only shrinks."""
 

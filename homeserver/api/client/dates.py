@@ -16,8 +16,8 @@ def routes(dates: Dates) -> tuple[Route, ...]:
         if at_ms is None:
             raise MissingParam("ts")
         backwards = call.query.choice("dir", ("f", "b")) == "b"
-        held = await dates.find(call.caller.user_id, call.params["roomId"], at_ms, backwards=backwards)
-        return {"event_id": held.event_id, "origin_server_ts": held.event.origin_server_ts}
+        found = await dates.find(call.caller.user_id, call.params["roomId"], at_ms, backwards=backwards)
+        return {"event_id": found.event_id, "origin_server_ts": found.at_ms}
 
     return (
         Route(

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from homeserver.api.route import Call, Reply, Route
-from homeserver.policy import NotFound
 from homeserver.rooms.directory import MOST_ROOMS, Directory, Search
 from homeserver.rooms.networks import FIRST_OF_NETWORKS, Networks, is_of_networks
 
@@ -90,24 +89,22 @@ class _DirectoryAPI:
         self._server_name = server_name
 
     async def page(self, call: Call) -> Reply:
-        self._check_server(call)
         query = call.query
         search = Search(limit=query.int("limit", MOST_ROOMS), since=query.str("since"))
+        server = self._find_server(call)
+        if server is not None:
+            return await self._directory.find_afar(_asker(call), server, search)
         return await self._directory.find(_asker(call), search)
 
     async def search(self, call: Call) -> Reply:
-        self._check_server(call)
         body: Listing = call.body
+        term, server = body.filter.generic_search_term or "", self._find_server(call)
+        search = Search(limit=body.limit, since=body.since, term=term, room_types=body.filter.room_types)
+        if server is not None:
+            return await self._directory.find_afar(_asker(call), server, search)
         of_network = None if body.include_all_networks else body.third_party_instance_id
-        term = body.filter.generic_search_term or ""
         if of_network is not None or (body.include_all_networks and is_of_networks(body.since)):
             return await self._networks.find(_asker(call), of_network, body.since, body.limit, term)
-        search = Search(
-            limit=body.limit,
-            since=body.since,
-            term=term,
-            room_types=body.filter.room_types,
-        )
         answer = await self._directory.find(_asker(call), search)
         if body.include_all_networks and "next_batch" not in answer and self._networks.are_there:
             return {**answer, "next_batch": FIRST_OF_NETWORKS}
@@ -122,9 +119,10 @@ class _DirectoryAPI:
         await self._directory.publish(call.caller.user_id, call.params["roomId"], published=published)
         return {}
 
-    def _check_server(self, call: Call) -> None:
-        if call.query.str("server", self._server_name) != self._server_name:
-            raise NotFound("The directory of that server cannot be reached")
+    def _find_server(self, call: Call) -> str | None:
+        """The other server whose directory is asked for."""
+        server = call.query.str("server", self._server_name)
+        return None if server == self._server_name else server
 
 
 def _asker(call: Call) -> Any:

@@ -3,9 +3,9 @@
 Spec: client-server-api#key-management-api
 """
 
-from typing import Any
+from typing import Annotated, Any, Final, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from federation.ids import DeviceID, UserID, parse_user_id
 from homeserver.accounts.interactive import Auth, Interactive
@@ -19,6 +19,11 @@ from homeserver.sync.tokens import parse_token
 
 _KEYS = "/_matrix/client/v3/keys"
 _ANCHOR = "client-server-api#post_matrixclientv3keys"
+MOST_PATIENCE_MS: Final = 30_000
+"""How long other servers are waited for at most."""
+
+Patience: TypeAlias = Annotated[int, Meta(ge=0)]
+"""How long the client would wait for other servers, in ms."""
 
 
 class UploadBody(Struct, frozen=True):
@@ -36,12 +41,14 @@ class QueryBody(Struct, frozen=True):
     """Whose keys are asked for."""
 
     device_keys: dict[str, list[DeviceID]]
+    timeout: Patience = MOST_PATIENCE_MS // 3
 
 
 class ClaimBody(Struct, frozen=True):
     """Of which devices one-time keys are claimed: by person and device, the algorithm."""
 
     one_time_keys: dict[str, dict[DeviceID, str]]
+    timeout: Patience = MOST_PATIENCE_MS // 3
 
 
 class CrossSigningBody(Struct, frozen=True):
@@ -99,19 +106,20 @@ class _KeysAPI:
     async def query(self, call: Call) -> Reply:
         body: QueryBody = call.body
         wanted = {parse_user_id(person): device_ids for person, device_ids in body.device_keys.items()}
-        found = await self._keys.query(call.caller.user_id, wanted)
+        found = await self._keys.query(call.caller.user_id, wanted, _patience(body.timeout))
         return {
             "device_keys": found.devices,
             "master_keys": found.master,
             "self_signing_keys": found.self_signing,
             "user_signing_keys": found.user_signing,
-            "failures": {},
+            "failures": found.failures,
         }
 
     async def claim(self, call: Call) -> Reply:
         body: ClaimBody = call.body
         wanted = {parse_user_id(person): by_device for person, by_device in body.one_time_keys.items()}
-        return {"one_time_keys": await self._keys.claim(call.caller.user_id, wanted), "failures": {}}
+        claimed = await self._keys.claim(call.caller.user_id, wanted, _patience(body.timeout))
+        return {"one_time_keys": claimed.keys, "failures": claimed.failures}
 
     async def upload_cross_signing(self, call: Call) -> Reply:
         body: CrossSigningBody = call.body
@@ -137,3 +145,8 @@ class _KeysAPI:
         parse_token(call.query.need("to"))
         changed, left = await self._keys.changes(call.caller.user_id, since)
         return {"changed": sorted(changed), "left": sorted(left)}
+
+
+def _patience(timeout_ms: int) -> float:
+    """For how many seconds other servers are waited for."""
+    return min(timeout_ms, MOST_PATIENCE_MS) / 1000

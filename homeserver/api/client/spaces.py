@@ -4,6 +4,7 @@ Spec: client-server-api#spaces, client-server-api#room-previews
 """
 
 from homeserver.api.route import Call, Reply, Route
+from homeserver.rooms.afar import MOST_VIA
 from homeserver.rooms.spaces import Spaces, begin_walk
 from homeserver.rooms.summaries import Summaries
 
@@ -24,7 +25,8 @@ def routes(spaces: Spaces, summaries: Summaries) -> tuple[Route, ...]:
         return await spaces.hierarchy(walk, query.str("from"), query.int("limit", least=1))
 
     async def summary(call: Call) -> Reply:
-        return await summaries.summary(call.caller.user_id, call.params["roomIdOrAlias"])
+        via = call.query.list("via")[:MOST_VIA]
+        return await summaries.summary(call.caller.user_id, call.params["roomIdOrAlias"], via)
 
     return (
         Route(

@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 
 from federation.errors import Refused
 from federation.event import Event
-from federation.ids import EventID, MxcURI, RoomAlias, RoomID, UserID
+from federation.ids import EventID, MxcURI, RoomAlias, RoomID, ServerName, UserID
 from homeserver import policy
 from homeserver.policy import Act, Hidden, OpenPolicy, RoomAct, allows
 from homeserver.rooms.room import Room
@@ -31,6 +31,16 @@ def act_types() -> Iterator[type[Act]]:
     for _, kind in inspect.getmembers(policy, inspect.isclass):
         if issubclass(kind, Act) and kind not in {Act, RoomAct}:
             yield kind
+
+
+async def shares_none() -> bool:
+    """A server that is in no room with anybody of ours."""
+    return False
+
+
+async def shares_one() -> bool:
+    """A server that is in a room with whom it asks about."""
+    return True
 
 
 def build_act(kind: type[Act], by: UserID | None, room: Room) -> Act:
@@ -57,6 +67,9 @@ def build_act(kind: type[Act], by: UserID | None, room: Room) -> Act:
         "address": "https://page.example/",
         "listed": True,
         "deed": "log_in_as",
+        "server": ServerName("south.example"),
+        "about": "profile",
+        "shares_room": shares_none,
     }
     return kind(**{field.name: values[field.name] for field in fields(kind) if field.name in values})
 
@@ -111,6 +124,17 @@ class Gates(TestCase):
                     if act is policy.SetProfile:  # asked for somebody else here
                         expected = "hidden"
                     assert verdict == expected, (stranger, act)
+
+    async def test_another_server_is_told_of_those_in_a_room_with_it_and_of_nobody_else(self) -> None:
+        server = ServerName("south.example")
+        for about in ("profile", "devices", "room", "media"):
+            near = policy.TellServer(by=None, server=server, about=about, shares_room=shares_one)
+            far = policy.TellServer(by=None, server=server, about=about, shares_room=shares_none)
+            assert (await self.verdict(near), await self.verdict(far)) == ("passes", "hidden")
+
+    async def test_nobody_has_other_servers_asked_about_their_rooms(self) -> None:
+        for person in (self.boss, self.teacher, self.pupil, self.parent, *self.strangers):
+            assert await self.verdict(policy.LookElsewhere(by=person, server=ServerName("south.example"))) == "hidden"
 
     async def test_nobody_signs_in_as_the_service_account(self) -> None:
         service = self.region.desk.world.service

@@ -1,0 +1,71 @@
+"""Rooms that other servers are not in: what is listed, and what spaces hold.
+
+Spec: server-server-api#published-room-directory, server-server-api#spaces
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from homeserver.api.client.directory import Terms
+from homeserver.api.route import Call, Reply, Route
+from homeserver.rooms.directory import MOST_ROOMS, Directory, Search
+from homeserver.rooms.levels import RoomsForServers
+
+V1 = "/_matrix/federation/v1"
+
+
+class ListingBody(Struct, frozen=True):
+    """Which of the listed rooms."""
+
+    limit: Annotated[int, Meta(ge=0)] = 0
+    since: str | None = None
+    filter: Terms = Terms()
+    include_all_networks: bool = False
+    third_party_instance_id: str | None = None
+
+
+def routes(directory: Directory, rooms: RoomsForServers) -> tuple[Route, ...]:
+    """The endpoints of rooms."""
+
+    async def page(call: Call) -> Reply:
+        query = call.query
+        return await directory.find(None, Search(limit=query.int("limit", 0) or MOST_ROOMS, since=query.str("since")))
+
+    async def search(call: Call) -> Reply:
+        body: ListingBody = call.body
+        term = body.filter.generic_search_term or ""
+        wanted = Search(limit=body.limit or MOST_ROOMS, since=body.since, term=term, room_types=body.filter.room_types)
+        return await directory.find(None, wanted)
+
+    async def level(call: Call) -> Reply:
+        suggested_only = call.query.flag("suggested_only")
+        return await rooms.level(call.origin, call.params["roomId"], suggested_only=suggested_only)
+
+    return (
+        Route(
+            method="GET",
+            path=V1 + "/publicRooms",
+            handle=page,
+            auth="region",
+            rate="region",
+            spec="server-server-api#get_matrixfederationv1publicrooms",
+        ),
+        Route(
+            method="POST",
+            path=V1 + "/publicRooms",
+            handle=search,
+            auth="region",
+            rate="region",
+            spec="server-server-api#post_matrixfederationv1publicrooms",
+            body=ListingBody,
+        ),
+        Route(
+            method="GET",
+            path=V1 + "/hierarchy/{roomId}",
+            handle=level,
+            auth="region",
+            rate="region",
+            spec="server-server-api#get_matrixfederationv1hierarchyroomid",
+        ),
+    )
