@@ -10,7 +10,7 @@ To add a field to the format: its check in `format`, its place in `pdu.Event`, i
 Spec: server-server-api#pdus, rooms/v12#event-format
 """
 
-from federation.event.parse import parse_event, revive_event
+from federation.event.parse import parse_event, revive_event, revive_stripped
 from federation.event.seal import EventFields, seal_event
 from federation.event.template import build_template, parse_template
 from federation.pdu import Event, StrippedState, encode_client_event, stripped_state
@@ -24,6 +24,7 @@ __all__ = [
     "parse_event",
     "parse_template",
     "revive_event",
+    "revive_stripped",
     "seal_event",
     "stripped_state",
 ]

@@ -47,6 +47,15 @@ def revive_event(
     return _build_event(version, msgspec.json.decode(raw), raw, (event_id, room_id), unsigned or {})
 
 
+def revive_stripped(version: RoomVersion, room_id: RoomID, stripped: Mapping[str, Any]) -> Event:
+    """A state event of which no more is known than its stripped form, for whoever only looks at that: it has no ID.
+
+    Spec: client-server-api#stripped-state
+    """
+    pdu = {"prev_events": [], "auth_events": [], "depth": 0, "origin_server_ts": 0, "hashes": {}, "signatures": {}}
+    return _build_event(version, {**pdu, **stripped}, b"", (EventID(""), room_id), {})
+
+
 def _parse_object(pdu: Mapping[str, Any] | bytes) -> Mapping[str, Any]:
     value: object = pdu
     if isinstance(pdu, bytes):

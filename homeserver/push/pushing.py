@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -29,6 +30,7 @@ from homeserver.push.counts import Counts
 from homeserver.push.gateway import Asks, Gateways, Notice, build_badge, build_notification
 from homeserver.push.lines import MOST_WAITING, Line
 from homeserver.push.rulebook import Rulebook
+from homeserver.rooms.preview import build_preview
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.storage.changes import (
@@ -42,6 +44,7 @@ from homeserver.storage.changes import (
 from homeserver.storage.data import load_ignored
 from homeserver.storage.database import Change, Database, StorageUnavailable
 from homeserver.storage.events import RoomEvent, find_event
+from homeserver.storage.invites import Outlying, find_outlying
 from homeserver.storage.pushers import (
     Pusher,
     PusherKey,
@@ -211,6 +214,7 @@ class Pushing:
         held = change.event
         room = await self._world.rooms.load(held.event.room_id)
         if room is None:
+            await self._take_invitation(held)
             return
         if held.type == MEMBER:
             await self._move(held, room)
@@ -218,6 +222,14 @@ class Pushing:
             await self._offer(user_id, held, room)
             if number % SLICE == 0:
                 await self._breathe()
+
+    async def _take_invitation(self, held: RoomEvent) -> None:
+        """Somebody is asked into a room elsewhere, or that has ended."""
+        user_id = UserID(held.state_key or "")
+        if user_id in self._people:
+            found = await self._world.database.read(find_outlying, user_id, held.event.room_id)
+            if found is not None and found.event.event_id == held.event_id:
+                await self._move(held, _preview(found))
 
     async def _move(self, held: RoomEvent, room: Room) -> None:
         """Somebody came into a room, left it or is invited."""
@@ -418,10 +430,14 @@ class Pushing:
     async def _find_notice(self, user_id: UserID, room_id: RoomID, event_id: str) -> Notice | None:
         room = await self._world.rooms.load(room_id)
         if room is None:
-            return None
-        held = room.find_recent(event_id) or await self._world.database.read(find_event, room.record, event_id)
+            found = await self._world.database.read(find_outlying, user_id, room_id)
+            room, held = (None, None) if found is None else (_preview(found), found.event)
+        else:
+            held = room.find_recent(event_id) or await self._world.database.read(find_event, room.record, event_id)
         reached = self._people.get(user_id)
-        if held is None or reached is None or held.event.sender in await self._load_ignored(user_id, reached):
+        if room is None or held is None or reached is None:
+            return None
+        if held.event.sender in await self._load_ignored(user_id, reached):
             return None
         return await self._judge(user_id, held, room)
 
@@ -460,3 +476,8 @@ class Pushing:
     def _report(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
             _log.failure("pushing failed", failure)
+
+
+def _preview(found: Outlying) -> Room:
+    shown = [] if found.shown is None else msgspec.json.decode(found.shown.state)
+    return build_preview(found.record, shown, found.event)

@@ -44,6 +44,7 @@ def find_outlying(txn: Txn, user_id: UserID, room_id: str) -> Outlying | None:
     if record is None or membership is None:
         return None
     held = load_events(txn, record, [membership.event_nid])[membership.event_nid]
+    held.stream = membership.stream  # an outlier has none of its own
     return Outlying(record, membership, held, find_shown(txn, membership.event_nid))
 
 
