@@ -1,0 +1,367 @@
+"""Vouching for people, and having others vouched for.
+
+A claim is asked for when somebody wants into a room, renewed before it runs out, and gone at once when its region takes
+it back, or gives no other: then its person leaves the rooms in the same unit of work.
+
+School: rows 63, 67, 68
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Any, Final, Protocol
+
+from federation import canonical
+from federation.claims import LIFE_MS, Claim, check_claim, parse_claim, sign_claim
+from federation.ed25519 import SigningKey
+from federation.errors import BadAnswer, Refused, RemoteFault
+from federation.ids import ServerName, UserID, server_of
+from homeserver.policy import Hidden
+from homeserver.schools.agreements import roles_agreed
+from homeserver.schools.books import World
+from homeserver.schools.cooperation.network import Network, Without
+from homeserver.schools.facts import Facts, build_agreement
+from homeserver.schools.rights import Kind, Place, rank
+from homeserver.storage.changes import SchoolChanged
+from homeserver.storage.database import Database, Txn
+from homeserver.storage.schools import claims as table
+from homeserver.storage.schools.claims import GivenClaim, HeldClaim
+from homeserver.storage.schools.cooperation import (
+    Cooperation,
+    find_cooperation,
+    find_cooperation_with,
+    load_pupils,
+    load_rooms_with,
+)
+from homeserver.storage.schools.people import load_grants
+
+PATH: Final = "/_parta/federation/v1/claims"
+MOST_PEOPLE: Final = 100
+"""For how many people claims are asked at once, and how many claims are taken back at once."""
+MOST_BYTES: Final = 1 << 20
+PAGE: Final = 500
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Asks(Protocol):
+    """Asks other servers, by signed requests."""
+
+    async def ask(  # noqa: PLR0913 - as `Peers.ask`
+        self,
+        destination: ServerName,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: object | None = None,
+        timeout_s: float = 30,
+        most_bytes: int = MOST_BYTES,
+    ) -> dict[str, Any]:
+        """Make a request; the object that was answered."""
+
+
+class Verifies(Protocol):
+    """Knows the keys of servers."""
+
+    async def verify(self, value: Mapping[str, Any], server: ServerName) -> None:
+        """Check that the server has signed the object."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What claims stand on: our key, the other regions, and our own schools. `may_talk`: the list of regions."""
+
+    key: SigningKey
+    peers: Asks
+    keyring: Verifies
+    may_talk: Callable[[ServerName], bool]
+    database: Database
+    facts: Facts
+    network: Network
+    world: World
+
+
+class Claims:
+    """Gives claims, asks for them, and takes them back."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+
+    # of our people, for others
+
+    async def give(self, origin: ServerName, cooperation_id: str, people: Sequence[UserID]) -> list[dict[str, Any]]:
+        """The claims of those of these people who may take part in a cooperation with that region. All others are left
+        out alike: who is unknown, waits, was dismissed, or has another role.
+
+        Raises: Hidden: there is no such cooperation in force.
+        """
+        ground = self._ground
+        ids = [ground.world.new_id() for _ in people]
+        unit = _Giving(origin, cooperation_id, list(zip(people, ids, strict=True)), ground.world.now_ms())
+        claims = await ground.database.write(unit.write)
+        if claims is None:
+            raise Hidden
+        return [sign_claim(claim, ground.key) for claim in claims]
+
+    async def recall(self, people: Iterable[UserID] | None = None) -> set[UserID]:
+        """Take back what is no longer true of these people, or of everybody; of whom some region could not be told."""
+        untold: set[UserID] = set()
+        if people is not None:
+            false = await self._ground.database.read(_find_false, sorted(people), self._ground.world.now_ms())
+            return await self._tell(false)
+        after = ""
+        await self._ground.database.write(table.remove_given_before, self._ground.world.now_ms())
+        while page := await self._ground.database.read(table.load_given_page, after, PAGE):
+            untold |= await self.recall({given.user_id for given in page})
+            after = page[-1].claim_id
+        return untold
+
+    async def _tell(self, false: Sequence[GivenClaim]) -> set[UserID]:
+        untold: set[UserID] = set()
+        by_server = groupby(sorted(false, key=lambda given: given.audience), key=lambda given: given.audience)
+        for server, several in by_server:
+            given = list(several)
+            for begin in range(0, len(given), MOST_PEOPLE):
+                part = given[begin : begin + MOST_PEOPLE]
+                body = {"claims": [each.claim_id for each in part], "people": [each.user_id for each in part]}
+                try:
+                    await self._ground.peers.ask(server, "POST", f"{PATH}/revoke", body=body, most_bytes=MOST_BYTES)
+                except (RemoteFault, Refused) as fault:
+                    _log.info("%s cannot be told which claims are taken back: %s", server, fault)
+                    untold |= {each.user_id for each in part}
+                else:
+                    await self._ground.database.write(table.remove_given, [each.claim_id for each in part])
+        return untold
+
+    # of others' people, for us
+
+    async def ask_for(self, person: UserID, place: Place) -> None:
+        """Have somebody vouched for who wants into a room; if their region does not, nothing has changed."""
+        server = server_of(person)
+        for agreement in place.agreements:
+            if agreement.server != server:
+                continue
+            key = agreement.cooperation_id, agreement.org_id
+            cooperation = await self._ground.database.read(find_cooperation, *key)
+            if cooperation is None or not cooperation.is_in_force(self._ground.world.now_ms()):
+                continue
+            try:
+                await self._keep((await self._ask(cooperation, [person])).values())
+            except (RemoteFault, Refused) as fault:
+                _log.info("%s does not vouch for anybody now: %s", server, fault)
+
+    async def take_back(self, origin: ServerName, people: Sequence[UserID]) -> None:
+        """A region takes back what it said of people of its own: ask it what it says now, and go by that."""
+        theirs = [person for person in people if server_of(person) == origin]
+        held = await self._ground.database.read(_load_held_of, theirs)
+        await self._renew([claim for claim in held if claim.server == origin], "taken back", patient=False)
+
+    async def renew(self) -> None:
+        """Renew the claims that run out soon, of those who are in a room; part with all that are not renewed."""
+        ground = self._ground
+        for server in await ground.database.read(table.load_vouching_servers):
+            if not ground.may_talk(server):
+                await self._drop(await ground.database.read(table.load_held_from, server, PAGE), "region refused")
+        soon_ms = ground.world.now_ms() + LIFE_MS // 2
+        held = await ground.database.read(table.load_held_before, soon_ms, PAGE)
+        await self._renew(held, "run out", patient=True)
+
+    async def _renew(self, held: Sequence[HeldClaim], why: str, *, patient: bool) -> None:
+        """Ask again for claims; if `patient`, one whose region cannot be asked stays as long as it is good."""
+        inside = await self._ground.database.read(load_rooms_with, {claim.user_id for claim in held})
+        key = _by_cooperation
+        for (cooperation_id, org_id), several in groupby(sorted(held, key=key), key=key):
+            claims = list(several)
+            cooperation = await self._ground.database.read(find_cooperation, cooperation_id, org_id)
+            for begin in range(0, len(claims), MOST_PEOPLE):
+                part = claims[begin : begin + MOST_PEOPLE]
+                wanted = [claim.user_id for claim in part if claim.user_id in inside]
+                await self._renew_part(cooperation, part, wanted, why if not patient else "")
+
+    async def _renew_part(
+        self, cooperation: Cooperation | None, part: Sequence[HeldClaim], wanted: list[UserID], why: str
+    ) -> None:
+        now_ms = self._ground.world.now_ms()
+        if cooperation is None or not cooperation.is_in_force(now_ms):
+            await self._drop(part, "cooperation ended")
+            return
+        found: Mapping[UserID, HeldClaim] = {}
+        try:
+            found = await self._ask(cooperation, wanted) if wanted else {}
+        except RemoteFault as fault:
+            _log.info("%s cannot be asked to renew claims: %s", cooperation.peer_server, fault)
+            await self._drop([claim for claim in part if why or claim.valid_until_ms <= now_ms], why or "run out")
+            return
+        except Refused:
+            await self._drop(part, "region refused")
+            return
+        await self._keep(found.values())
+        refused = [claim for claim in part if claim.user_id not in found]
+        asked = frozenset(wanted)
+        await self._drop(
+            [claim for claim in refused if claim.user_id in asked or why or claim.valid_until_ms <= now_ms],
+            why or "not renewed",
+        )
+
+    async def _ask(self, cooperation: Cooperation, people: Sequence[UserID]) -> dict[UserID, HeldClaim]:
+        """The claims that a region gives for its people.
+
+        Raises: RemoteFault; Refused.
+        """
+        ground, server = self._ground, cooperation.peer_server
+        body = {"cooperation": cooperation.cooperation_id, "people": list(people)}
+        answer = await ground.peers.ask(server, "POST", PATH, body=body, most_bytes=MOST_BYTES)
+        given = answer.get("claims")
+        if not isinstance(given, list) or len(given) > len(people):
+            raise BadAnswer("claims is no list of as many as were asked for")
+        found = {}
+        for value in given:
+            if not isinstance(value, dict):
+                raise BadAnswer("a claim is an object")
+            claim = parse_claim(value)
+            check_claim(claim, server, ground.world.server, ground.world.now_ms())
+            if claim.person not in people or not _is_for(claim, cooperation):
+                raise BadAnswer("a claim that was not asked for")
+            await ground.keyring.verify(value, server)
+            found[claim.person] = _hold(claim, cooperation, value)
+        return found
+
+    async def _keep(self, claims: Iterable[HeldClaim]) -> None:
+        kept = list(claims)
+        if kept:
+            await self._ground.database.write(_write_held, kept)
+            people = frozenset(claim.user_id for claim in kept)
+            self._ground.facts.heed([SchoolChanged(position=0, people=people, rooms=frozenset())])  # for who asks now
+
+    async def _drop(self, claims: Sequence[HeldClaim], why: str) -> None:
+        """Part with claims; whom nothing else is vouched for leaves the rooms, in the same unit of work."""
+        if not claims:
+            return
+        people = frozenset(claim.user_id for claim in claims)
+        rooms = await self._ground.database.read(load_rooms_with, people)
+        left = {room_id for user_id in people for room_id in rooms.get(user_id, ())}
+        without = Without(claims=frozenset((claim.user_id, claim.cooperation_id) for claim in claims))
+        await self._ground.network.settle(left, [partial(_remove_held, claims)], without=without, why=why)
+
+
+def _by_cooperation(claim: HeldClaim) -> tuple[str, str]:
+    return claim.cooperation_id, claim.org_id
+
+
+def _is_for(claim: Claim, cooperation: Cooperation) -> bool:
+    """Whether a claim is of that cooperation, with its purpose and one of its roles."""
+    agreement = build_agreement(cooperation, frozenset())
+    return (
+        (claim.cooperation, claim.purpose, claim.organisation)
+        == (cooperation.cooperation_id, cooperation.kind, cooperation.peer_org_id)
+        and claim.role in agreement.roles
+        and rank([claim.role], Kind(cooperation.kind)) is not None
+    )
+
+
+def _hold(claim: Claim, cooperation: Cooperation, value: Mapping[str, Any]) -> HeldClaim:
+    return HeldClaim(
+        user_id=claim.person,
+        cooperation_id=cooperation.cooperation_id,
+        org_id=cooperation.org_id,
+        server=cooperation.peer_server,
+        claim_id=claim.claim_id,
+        role=claim.role,
+        valid_until_ms=claim.valid_until_ms,
+        raw=canonical.encode(value),
+    )
+
+
+def _write_held(txn: Txn, claims: Sequence[HeldClaim]) -> None:
+    table.set_held(txn, claims)
+    people = frozenset(claim.user_id for claim in claims)
+    txn.tell(SchoolChanged(position=txn.position(), people=people, rooms=frozenset()))
+
+
+def _remove_held(claims: Sequence[HeldClaim], txn: Txn) -> None:
+    """Part of a unit of work: claims are forgotten."""
+    table.remove_held(txn, claims)
+    people = frozenset(claim.user_id for claim in claims)
+    txn.tell(SchoolChanged(position=txn.position(), people=people, rooms=frozenset()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Giving:
+    """A unit of work that finds what may be said of people, and notes that it was: so nobody who is dismissed at the
+    same time is vouched for and not taken back.
+    """
+
+    audience: ServerName
+    cooperation_id: str
+    people: Sequence[tuple[UserID, str]]
+    now_ms: int
+
+    def write(self, txn: Txn) -> list[Claim] | None:
+        cooperation = find_cooperation_with(txn, self.cooperation_id, self.audience)
+        if cooperation is None or not cooperation.is_in_force(self.now_ms):
+            return None
+        claims = []
+        for person, claim_id in self.people:
+            right = _find_right(txn, person, cooperation, self.now_ms)
+            if right is not None:
+                role, until_ms = right
+                claims.append(
+                    Claim(
+                        claim_id=claim_id,
+                        cooperation=cooperation.cooperation_id,
+                        person=person,
+                        organisation=cooperation.org_id,
+                        role=role,
+                        purpose=cooperation.kind,
+                        audience=self.audience,
+                        issued_ms=self.now_ms,
+                        valid_until_ms=min(until_ms, cooperation.until_ms, self.now_ms + LIFE_MS),
+                    )
+                )
+        table.append_given(txn, [_note(claim, cooperation) for claim in claims])
+        return claims
+
+
+def _note(claim: Claim, cooperation: Cooperation) -> GivenClaim:
+    return GivenClaim(
+        claim_id=claim.claim_id,
+        user_id=claim.person,
+        cooperation_id=cooperation.cooperation_id,
+        org_id=cooperation.org_id,
+        role=claim.role,
+        audience=claim.audience,
+        valid_until_ms=claim.valid_until_ms,
+    )
+
+
+def _find_right(txn: Txn, person: UserID, cooperation: Cooperation, now_ms: int) -> tuple[str, int] | None:
+    """By which role somebody of ours may take part in a cooperation, and until when that is verified."""
+    rows = [row for row in load_grants(txn, person) if now_ms < row.until_ms and row.org_id == cooperation.org_id]
+    agreement = build_agreement(cooperation, load_pupils(txn, cooperation))
+    role = rank(roles_agreed(person, [(row.org_id, row.role) for row in rows], [agreement]), Kind(cooperation.kind))
+    return None if role is None else (role.value, max(row.until_ms for row in rows if row.role == role))
+
+
+def _find_false(txn: Txn, people: Sequence[UserID], now_ms: int) -> list[GivenClaim]:
+    """The claims given of these people that are good and no longer true."""
+    false = []
+    for given in table.load_given(txn, people):
+        cooperation = find_cooperation(txn, given.cooperation_id, given.org_id)
+        if given.valid_until_ms > now_ms and not _is_true(txn, given, cooperation, now_ms):
+            false.append(given)
+    return false
+
+
+def _is_true(txn: Txn, given: GivenClaim, cooperation: Cooperation | None, now_ms: int) -> bool:
+    if cooperation is None or not cooperation.is_in_force(now_ms):
+        return False
+    agreement = build_agreement(cooperation, load_pupils(txn, cooperation))
+    held = [(row.org_id, row.role) for row in load_grants(txn, given.user_id) if now_ms < row.until_ms]
+    return given.role in roles_agreed(given.user_id, held, [agreement])
+
+
+def _load_held_of(txn: Txn, people: Sequence[UserID]) -> list[HeldClaim]:
+    return [claim for person in people for claim in table.load_held(txn, person)]
