@@ -6,7 +6,7 @@ before the first of them, as another server tells it; its events are judged befo
 Spec: server-server-api#backfilling-and-retrieving-missing-events
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -33,6 +33,10 @@ MOST_BETWEEN: Final = 100
 """How many events are asked for in a round."""
 MOST_FRONTIER: Final = 10
 """Before how many events the state is asked for, at most."""
+MOST_CHAINS: Final = 10
+"""For how many events it is asked what they rest on, at most."""
+PATIENCE_MS: Final = 60_000
+"""For how long others are asked, all in all: the room waits for that."""
 FEW: Final = 50
 """More unknown events of a state than this are asked for together."""
 
@@ -46,6 +50,13 @@ class Gaps:
         self._world = world
         self._intake = intake
         self._servers = servers
+        self._until_ms = world.rooms.seal.now_ms() + PATIENCE_MS
+
+    def _sources(self) -> Iterator[ServerName]:
+        """Who is asked, one after the other, while there is time."""
+        for server in self._servers:
+            if self._world.rooms.seal.now_ms() < self._until_ms:
+                yield server
 
     async def fill(self, events: Sequence[Event]) -> list[Received]:
         """These events, those between them and what is known, and what else they need; those that can be placed."""
@@ -66,13 +77,16 @@ class Gaps:
 
     def _drop(self, received: dict[EventID, Received], event_id: EventID) -> None:
         """Drop an event, and all that come after it."""
+        following: dict[EventID, list[EventID]] = {}
+        for each in received.values():
+            for before in each.event.prev_events:
+                following.setdefault(before, []).append(each.event.event_id)
         gone = [event_id]
         while gone:
             dropped = gone.pop()
-            if received.pop(dropped, None) is None:
-                continue
-            self._intake.outcomes[dropped] = BadAnswer("what came before the event cannot be had")
-            gone += [each.event.event_id for each in received.values() if dropped in each.event.prev_events]
+            if received.pop(dropped, None) is not None:
+                self._intake.outcomes[dropped] = BadAnswer("what came before the event cannot be had")
+                gone += following.get(dropped, ())
 
     async def find_history(self, received: Sequence[Received]) -> None:
         """Find out which of these events lie before others that are here: the state after them is not one to be added
@@ -113,7 +127,7 @@ class Gaps:
     async def ask_before(self, starts: Sequence[EventID]) -> list[Event]:
         """What comes before where history begins here."""
         record = self._intake.room.record
-        for server in self._servers:
+        for server in self._sources():
             try:
                 found = await self._world.outside.backfill(
                     server, (record.room_id, record.version), starts, MOST_BETWEEN
@@ -146,7 +160,7 @@ class Gaps:
 
     async def _ask_between(self, earliest: Sequence[EventID], latest: Sequence[EventID]) -> list[Event]:
         record = self._intake.room.record
-        for server in self._servers:
+        for server in self._sources():
             try:
                 found = await self._world.outside.missing(
                     server, (record.room_id, record.version), (earliest, latest), MOST_BETWEEN
@@ -162,9 +176,13 @@ class Gaps:
 
     async def found(self, events: dict[EventID, Event]) -> None:
         """Fetch and judge what the events rest on and nothing is known of; drop those for which that fails."""
+        asked = 0
         for event in self._intake.find_unfounded(events):
             if not any(each not in self._intake.facts.known and each not in events for each in event.auth_events):
                 continue
+            if asked == MOST_CHAINS:
+                break
+            asked += 1
             await self._fetch_chain(event)
             await self._intake.read([event])
         for event in self._intake.find_unfounded(events):
@@ -173,7 +191,7 @@ class Gaps:
 
     async def _fetch_chain(self, event: Event) -> None:
         record = self._intake.room.record
-        for server in self._servers:
+        for server in self._sources():
             try:
                 chain = await self._world.outside.auth_chain(server, (record.room_id, record.version), event.event_id)
             except (RemoteFault, Refused):
@@ -208,7 +226,7 @@ class Gaps:
 
     async def find_state(self, event: Event) -> int:
         """The id of the state before an event as another server tells it; 0 if none does."""
-        for server in self._servers:
+        for server in self._sources():
             try:
                 return await self._ask_state(server, event)
             except (RemoteFault, Refused) as fault:

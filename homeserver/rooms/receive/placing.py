@@ -156,7 +156,7 @@ class Placing:
             received.refusal, received.standing = refusal, Standing.REJECTED
             return
         try:
-            if not (at_head or received.is_late or received.resets):
+            if not (at_head or received.past is not None or received.resets):
                 current = self._find_today(received)
                 check_auth(event, current.find, create=create, levels=current.levels)
             if received.objection is not None:
