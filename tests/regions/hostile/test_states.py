@@ -5,12 +5,16 @@ Known from elsewhere as state resets: whoever may only speak makes others forget
 
 from collections.abc import Sequence
 
+import msgspec
+
 from federation.event import Event
 from federation.ids import EventID, UserID
+from tests.kit.elsewhere import Said
 from tests.kit.hostile import HostileCase
 from tests.kit.rooms import POWER_LEVELS
 
 MADE_UP = EventID("$" + "x" * 43)
+DEEP = 2**53 - 1
 
 
 class Case(HostileCase):
@@ -115,11 +119,9 @@ class Gaps(Case):
     async def lie(self, state: Sequence[Event], event: Event) -> dict[str, str]:
         """Send an event that follows what nobody has, and tell that state of it."""
         chain = {each for event in state for each in event.auth_events}
-        self.evil.lies["get_missing_events"] = lambda true: {"events": []}
-        self.evil.lies["state_ids"] = lambda true: {
-            "pdu_ids": [each.event_id for each in state],
-            "auth_chain_ids": list(chain),
-        }
+        answer = {"pdu_ids": [each.event_id for each in state], "auth_chain_ids": list(chain)}
+        self.evil.said["get_missing_events"] = Said(body=b'{"events": []}')
+        self.evil.said["state_ids"] = Said(body=msgspec.json.encode(answer))
         self.factory.events[event.event_id] = event
         self.factory._states[event.event_id] = {}
         return await self.tell(event)
@@ -130,7 +132,7 @@ class Gaps(Case):
         event = self.factory.build(
             "m.room.message", {"body": "x"}, sender=self.mallory, after=hidden, prev_events=(MADE_UP,)
         )  # noqa: E501 - one thing
-        await self.lie(list(old.values()), event)
+        assert await self.lie(list(old.values()), event) == {}
         await self.assert_state_stays()
         await self.us.send(self.room_id, "ours")
         await self.assert_state_stays()
@@ -157,7 +159,7 @@ class Gaps(Case):
         event = self.factory.build(
             "m.room.message", {"body": "x"}, sender=self.mallory, after=self.old, prev_events=(MADE_UP,)
         )
-        await self.lie(some, event)
+        assert await self.lie(some, event) == {}
         await self.assert_state_stays()
 
     async def test_what_lies_behind_a_gap_of_the_greatest_depth_does_not_make_honest_events_old(self) -> None:
@@ -170,15 +172,27 @@ class Gaps(Case):
             prev_events=(MADE_UP,),
             depth=2**53 - 1,
         )
-        await self.lie(state, deep)
+        assert await self.lie(state, deep) == {}
         kick = self.factory.build_member(self.alice, self.mallory, "leave", after=self.topic)
         self.factory.append(kick, self.topic)
-        self.evil.lies["backfill"] = lambda true: {"pdus": [kick.pdu()]}
+        self.evil.said["backfill"] = Said(body=msgspec.json.encode({"pdus": [kick.pdu()]}))
         await self.tell(kick)  # evil passes it on, and says that it is an old one
         await self.tell(kick, by=self.west)
         assert (await self.room()).membership(self.mallory) == "leave"
         assert (await self.reloaded()).membership(self.mallory) == "leave"
         assert kick.event_id in [held.event_id for held in (await self.room()).recent]
+
+    async def test_the_banned_do_not_speak_as_if_that_were_from_long_ago(self) -> None:
+        deep = self.factory.build(
+            "m.room.message", {"body": "x"}, sender=self.mallory, after=self.topic, depth=DEEP, prev_events=(MADE_UP,)
+        )
+        assert await self.lie(list(self.factory.state().values()), deep) == {}
+        evading = self.say("evading", self.old, by=self.eve)
+        self.evil.said["backfill"] = Said(body=msgspec.json.encode({"pdus": [evading.pdu()]}))
+        await self.tell(evading)
+        assert evading.event_id not in [held.event_id for held in (await self.room()).recent]
+        assert "evading" not in await self.us.texts(self.room_id)
+        await self.assert_state_stays()
 
 
 class GapsBefore12(Gaps):
