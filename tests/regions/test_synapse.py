@@ -1,0 +1,298 @@
+"""Parta and a real Synapse: everything that people at two homeservers do together, begun at either side."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import pytest
+
+from tests.kit.strangers import V3, Denied, Person
+from tests.kit.synapse import Side, federating
+
+VERSIONS = ("10", "11", "12")
+
+
+class Pair(NamedTuple):
+    """The side where something begins, and the other."""
+
+    home: Side
+    away: Side
+
+
+@pytest.fixture(scope="module")
+def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Side]]:
+    """Both servers."""
+    with federating(tmp_path_factory.mktemp("sides")) as both:
+        yield both
+
+
+@pytest.fixture(params=["parta", "synapse"])
+def pair(sides: dict[str, Side], request: pytest.FixtureRequest) -> Pair:
+    """Both servers, and at which of them the story begins."""
+    home = sides[request.param]
+    (away,) = [side for side in sides.values() if side is not home]
+    return Pair(home, away)
+
+
+@pytest.fixture
+def people(pair: Pair) -> tuple[Person, Person]:
+    """Anna at home, and Bob at the other server."""
+    return pair.home.person("anna"), pair.away.person("bob")
+
+
+def meet(pair: Pair, anna: Person, bob: Person, version: str = "12") -> str:
+    """A public room of Anna's that Bob has joined."""
+    room_id = anna.create(version)
+    assert bob.join(room_id, pair.home.name) == room_id
+    anna.sees(room_id, bob, "join")
+    bob.sees(room_id, bob, "join")
+    return room_id
+
+
+def test_profiles_are_seen_from_the_other_side(people: tuple[Person, Person]) -> None:
+    anna, bob = people
+    anna.ask("PUT", f"{V3}/profile/{anna.user_id}/displayname", {"displayname": "Anna A."})
+    assert bob.ask("GET", f"{V3}/profile/{quote(anna.user_id)}")["displayname"] == "Anna A."
+    assert bob.denied("GET", f"{V3}/profile/@nobody:{anna.user_id.partition(':')[2]}").status == 404
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_they_talk_in_a_room(pair: Pair, people: tuple[Person, Person], version: str) -> None:
+    anna, bob = people
+    room_id = meet(pair, anna, bob, version)
+    assert anna.members(room_id) == bob.members(room_id) == {anna.user_id, bob.user_id}
+    for speaker, listener in ((anna, bob), (bob, anna)):
+        said = speaker.say(room_id, "hello")
+        assert listener.hears(room_id, said)["content"]["body"] == "hello"
+        edit = {"m.new_content": {"msgtype": "m.text", "body": "hi"}}
+        edited = speaker.say(room_id, "* hi", **edit, **{"m.relates_to": {"rel_type": "m.replace", "event_id": said}})
+        assert listener.hears(room_id, edited)["content"]["m.new_content"]["body"] == "hi"
+        annotation = {"rel_type": "m.annotation", "event_id": said, "key": "+"}
+        reacted = listener.send(room_id, {"m.relates_to": annotation}, "m.reaction")
+        assert speaker.hears(room_id, reacted)["content"]["m.relates_to"]["key"] == "+"
+        redaction = speaker.redact(room_id, said)
+        listener.hears(room_id, redaction)
+        assert listener.find(room_id, said)["content"] == {}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_power_is_the_same_on_both_sides(pair: Pair, people: tuple[Person, Person], version: str) -> None:
+    anna, bob = people
+    room_id = meet(pair, anna, bob, version)
+    assert bob.denied("PUT", f"{bob.room(room_id)}/state/m.room.topic/", {"topic": "no"}).status == 403
+    levels = anna.state(room_id, "m.room.power_levels")
+    levels["users"] = {**levels.get("users", {}), bob.user_id: 50}
+    bob.hears(room_id, anna.set_state(room_id, "m.room.power_levels", levels))
+    anna.hears(room_id, bob.set_state(room_id, "m.room.topic", {"topic": "yes"}))
+    assert anna.state(room_id, "m.room.topic")["topic"] == "yes"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_people_are_invited_refuse_leave_are_kicked_and_banned(
+    pair: Pair, people: tuple[Person, Person], version: str
+) -> None:
+    anna, bob = people
+    room_id = anna.create(version, preset="private_chat", name="Den")
+    assert bob.denied("POST", f"{V3}/join/{quote(room_id)}?via={pair.home.name}", {}).status == 403
+    anna.move(room_id, "invite", bob)
+    assert "Den" in [event["content"].get("name") for event in bob.is_invited(room_id)]
+    bob.move(room_id, "leave")
+    anna.sees(room_id, bob, "leave")
+    bob.told.clear()
+    anna.move(room_id, "invite", bob)
+    bob.is_invited(room_id)
+    bob.join(room_id, pair.home.name)
+    anna.sees(room_id, bob, "join")
+    bob.told.clear()
+    anna.move(room_id, "kick", bob, reason="go")
+    assert bob.sees(room_id, bob, "leave")["content"]["reason"] == "go"
+    bob.told.clear()
+    anna.move(room_id, "invite", bob)
+    bob.is_invited(room_id)
+    bob.join(room_id, pair.home.name)
+    anna.move(room_id, "ban", bob)
+    bob.sees(room_id, bob, "ban")
+    assert bob.denied("POST", f"{V3}/join/{quote(room_id)}?via={pair.home.name}", {}).status == 403
+
+
+def test_invited_when_the_room_is_made(pair: Pair, people: tuple[Person, Person]) -> None:
+    anna, bob = people
+    room_id = anna.create("12", preset="trusted_private_chat", invite=[bob.user_id], is_direct=True)
+    bob.is_invited(room_id)
+    bob.join(room_id, pair.home.name)
+    anna.hears(room_id, bob.say(room_id, "here"))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_was_said_before_is_read_by_who_comes_later(
+    pair: Pair, people: tuple[Person, Person], version: str
+) -> None:
+    anna, bob = people
+    room_id = anna.create(version)
+    said = [anna.say(room_id, f"line {number}") for number in range(70)]
+    bob.join(room_id, pair.home.name)
+    read = [event["event_id"] for event in bob.read_back(room_id)]
+    assert [event_id for event_id in read if event_id in set(said)] == said[::-1]
+
+
+def test_who_was_away_catches_up(pair: Pair, people: tuple[Person, Person]) -> None:
+    anna, bob = people
+    room_id = meet(pair, anna, bob)
+    with pair.away.away():
+        said = [anna.say(room_id, f"line {number}") for number in range(60)]
+    bob.hears(room_id, said[-1])
+    read = [event["event_id"] for event in bob.read_back(room_id)]
+    assert [event_id for event_id in read if event_id in set(said)] == said[::-1]
+    anna.hears(room_id, bob.say(room_id, "back"))
+
+
+def _types(person: Person, content: dict[str, Any]) -> bool:
+    return person.user_id in content["user_ids"]
+
+
+def _has_read(person: Person, event_id: str, content: dict[str, Any]) -> bool:
+    return person.user_id in content.get(event_id, {}).get("m.read", {})
+
+
+def test_typing_receipts_and_presence_are_told(pair: Pair, people: tuple[Person, Person]) -> None:
+    anna, bob = people
+    room_id = meet(pair, anna, bob)
+    for one, other in ((anna, bob), (bob, anna)):
+        said = other.say(room_id, "x")
+        one.hears(room_id, said)
+        one.ask("PUT", f"{one.room(room_id)}/typing/{quote(one.user_id)}", {"typing": True, "timeout": 20000})
+        other.ephemeral(room_id, "m.typing", partial(_types, one))
+        one.ask("POST", f"{one.room(room_id)}/receipt/m.read/{quote(said)}", {})
+        other.ephemeral(room_id, "m.receipt", partial(_has_read, one, said))
+        one.ask("PUT", f"{V3}/presence/{quote(one.user_id)}/status", {"presence": "online", "status_msg": "busy"})
+
+        def look(answer: dict[str, object], who: Person = one) -> bool | None:
+            presence: object = answer.get("presence", {})
+            events = presence.get("events", []) if isinstance(presence, dict) else []
+            heard = [event["content"].get("status_msg") for event in events if event["sender"] == who.user_id]
+            return True if "busy" in heard else None
+
+        other.until(look, f"presence of {one.user_id}")
+
+
+def upload_keys(person: Person) -> dict[str, Any]:
+    """Publish keys of a device, and one to begin with."""
+    device: dict[str, Any] = {
+        "user_id": person.user_id,
+        "device_id": person.device_id,
+        "algorithms": ["m.olm.v1.curve25519-aes-sha2"],
+        "keys": {f"curve25519:{person.device_id}": "A" * 43, f"ed25519:{person.device_id}": "B" * 43},
+        "signatures": {person.user_id: {f"ed25519:{person.device_id}": "C" * 86}},
+    }
+    signed = {"key": "D" * 43, "signatures": {person.user_id: {f"ed25519:{person.device_id}": "C" * 86}}}
+    person.ask(
+        "POST", f"{V3}/keys/upload", {"device_keys": device, "one_time_keys": {"signed_curve25519:AAAA": signed}}
+    )
+    return device
+
+
+def test_devices_find_each_others_keys_and_send_to_each_other(pair: Pair, people: tuple[Person, Person]) -> None:
+    anna, bob = people
+    room_id = meet(pair, anna, bob)
+    anna.set_state(room_id, "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
+    bob.told.clear()
+    keys = upload_keys(anna)
+
+    def look(answer: dict[str, dict[str, list[str]]]) -> bool | None:
+        return True if anna.user_id in answer.get("device_lists", {}).get("changed", ()) else None
+
+    bob.until(look, "a changed device")
+    found = bob.ask("POST", f"{V3}/keys/query", {"device_keys": {anna.user_id: []}})["device_keys"][anna.user_id]
+    assert found[anna.device_id]["keys"] == keys["keys"]
+    wanted = {"one_time_keys": {anna.user_id: {anna.device_id: "signed_curve25519"}}}
+    claimed = bob.ask("POST", f"{V3}/keys/claim", wanted)["one_time_keys"][anna.user_id][anna.device_id]
+    assert claimed["signed_curve25519:AAAA"]["key"] == "D" * 43
+    message = {"messages": {anna.user_id: {anna.device_id: {"secret": "s"}}}}
+    bob.ask("PUT", f"{V3}/sendToDevice/org.example.note/n{bob.device_id}", message)
+
+    def read(answer: dict[str, dict[str, list[dict[str, object]]]]) -> dict[str, object] | None:
+        events = answer.get("to_device", {}).get("events", [])
+        return next((event for event in events if event["type"] == "org.example.note"), None)
+
+    assert anna.until(read, "a message to the device")["sender"] == bob.user_id
+
+
+def test_rooms_are_found_by_alias_and_in_the_directory(pair: Pair, people: tuple[Person, Person]) -> None:
+    anna, bob = people
+    localpart = anna.user_id[1:].partition(":")[0]
+    room_id = anna.create("12", room_alias_name=localpart, visibility="public", name=f"Room of {localpart}")
+    alias = f"#{localpart}:{pair.home.name}"
+    found = bob.ask("GET", f"{V3}/directory/room/{quote(alias, safe='')}")
+    assert (found["room_id"], pair.home.name in found["servers"]) == (room_id, True)
+    search = {"filter": {"generic_search_term": localpart}}
+    listed = bob.ask_until(
+        lambda: bob.ask("POST", f"{V3}/publicRooms?server={pair.home.name}", search)["chunk"], lambda rooms: rooms
+    )
+    assert [room["room_id"] for room in listed] == [room_id]
+    assert bob.join(alias, pair.home.name) == room_id
+    with pytest.raises(Denied):
+        bob.join(f"#nothing:{pair.home.name}", pair.home.name)
+
+
+def test_people_knock(pair: Pair, people: tuple[Person, Person]) -> None:
+    anna, bob = people
+    room_id = anna.create("12", preset="private_chat")
+    anna.set_state(room_id, "m.room.join_rules", {"join_rule": "knock"})
+    bob.ask("POST", f"{V3}/knock/{quote(room_id)}?via={pair.home.name}&server_name={pair.home.name}", {"reason": "me"})
+    assert anna.sees(room_id, bob, "knock")["content"]["reason"] == "me"
+    anna.move(room_id, "invite", bob)
+    bob.is_invited(room_id)
+    bob.join(room_id, pair.home.name)
+    anna.sees(room_id, bob, "join")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_who_is_in_one_room_may_enter_another(pair: Pair, people: tuple[Person, Person], version: str) -> None:
+    anna, bob = people
+    club = anna.create(version, preset="private_chat")
+    inner = anna.create(version, preset="private_chat")
+    allowed = [{"type": "m.room_membership", "room_id": club}]
+    anna.set_state(inner, "m.room.join_rules", {"join_rule": "restricted", "allow": allowed})
+    assert bob.denied("POST", f"{V3}/join/{quote(inner)}?via={pair.home.name}", {}).status == 403
+    anna.move(club, "invite", bob)
+    bob.is_invited(club)
+    bob.join(club, pair.home.name)
+    bob.join(inner, pair.home.name)
+    content = anna.sees(inner, bob, "join")["content"]
+    assert content["join_authorised_via_users_server"] == anna.user_id
+
+
+def test_a_room_is_followed_where_it_is_upgraded(pair: Pair, people: tuple[Person, Person]) -> None:
+    anna, bob = people
+    old = meet(pair, anna, bob, "10")
+    new = anna.ask("POST", f"{anna.room(old)}/upgrade", {"new_version": "12"})["replacement_room"]
+    tombstone = bob.until(
+        lambda answer: next(
+            (
+                event["content"]
+                for event in answer.get("rooms", {}).get("join", {}).get(old, {}).get("timeline", {}).get("events", ())
+                if event["type"] == "m.room.tombstone"
+            ),
+            None,
+        ),
+        "the tombstone",
+    )
+    assert tombstone["replacement_room"] == new
+    bob.join(new, pair.home.name)
+    anna.hears(new, bob.say(new, "moved"))
+
+
+def test_what_both_did_while_they_were_parted_comes_to_the_same(pair: Pair, people: tuple[Person, Person]) -> None:
+    anna, bob = people
+    room_id = meet(pair, anna, bob, "11")
+    levels = anna.state(room_id, "m.room.power_levels")
+    levels["users"][bob.user_id] = 50
+    bob.hears(room_id, anna.set_state(room_id, "m.room.power_levels", levels))
+    with pair.away.away():
+        anna.set_state(room_id, "m.room.topic", {"topic": "of Anna"})
+        demoted = {**levels, "users": {anna.user_id: 100}}
+        last = anna.set_state(room_id, "m.room.power_levels", demoted)
+    bob.hears(room_id, last)
+    assert bob.denied("PUT", f"{bob.room(room_id)}/state/m.room.topic/", {"topic": "of Bob"}).status == 403
+    assert bob.state(room_id, "m.room.topic") == anna.state(room_id, "m.room.topic") == {"topic": "of Anna"}
