@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from federation import canonical
 from federation.discovery import Places
@@ -240,8 +240,8 @@ class Peers:
         try:
             try:
                 return await go(request)
-            except BrokenOff:  # perhaps only because a kept connection had ended
-                if request.method not in _REPEATABLE:
+            except BrokenOff as fault:  # perhaps only because a kept connection had ended
+                if request.method not in _REPEATABLE or _is_given_up(fault):
                     raise
             return await go(request)
         except Unreachable as fault:
@@ -271,6 +271,11 @@ class Peers:
 
 async def _as_coroutine(keeping: Awaitable[None]) -> None:
     await keeping
+
+
+def _is_given_up(fault: BrokenOff) -> bool:
+    """Whether a request ended because nobody waits for it any more."""
+    return any(reason.check(CancelledError) for reason in getattr(fault.__cause__, "reasons", ()))
 
 
 def _uri(path: str, query: Sequence[tuple[str, str]]) -> str:

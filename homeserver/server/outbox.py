@@ -27,7 +27,7 @@ def build_deliveries(core: Core, doors: Doors, told: SyncParts) -> Deliveries:
         )
     )
     if core.services.questions.services.all:
-        core.streams.bystander = deliveries
+        core.streams.bystanders.append(deliveries)
     return deliveries
 
 
@@ -47,6 +47,15 @@ def build_sending(core: Core, doors: Doors, region: RegionParts) -> servers.Send
     )
     region.peers.on_heard = sending.hurry
     return sending
+
+
+def build_ephemera(core: Core, doors: Doors, told: SyncParts, sending: servers.Sending) -> servers.Ephemera:
+    """Make what tells other servers who types, reads and is there; of a school's people, the last is not told."""
+    ephemera = servers.Ephemera(sending, doors.rooms, core.database, told.typing, told.presences, core.world.reactor)
+    ephemera.tells_presence = core.world.settings.policy != "school"
+    if core.world.settings.federation.mode != "none":
+        core.streams.bystanders.append(ephemera)
+    return ephemera
 
 
 def service_routes(core: Core, doors: Doors, deliveries: Deliveries) -> tuple[Route, ...]:

@@ -76,14 +76,15 @@ def set_last_seen(txn: Txn, sightings: list[tuple[int, str, UserID, DeviceID]]) 
 
 def remove_devices(txn: Txn, user_id: UserID, device_ids: Iterable[DeviceID]) -> None:
     """Remove devices with all that hangs on them: their sessions end, their messages and keys are gone."""
-    had_keys = False
+    had_keys = []
     for device_id in device_ids:
-        had_keys |= keys.has_device_keys(txn, user_id, device_id)
+        if keys.has_device_keys(txn, user_id, device_id):
+            had_keys.append(device_id)
         keys.remove_signatures(txn, user_id, device_id)
         if txn.run("DELETE FROM devices WHERE user_id = ? AND device_id = ?", (user_id, device_id)):
             txn.tell(SessionsEnded(position=txn.position(), user_id=user_id, device_id=device_id))
     if had_keys:
-        keys.set_changed(txn, user_id)
+        keys.set_changed(txn, user_id, had_keys)
 
 
 def remove_all_devices(txn: Txn, user_id: UserID, *, but: DeviceID | None = None) -> None:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from federation.ids import DeviceID, RoomID, UserID
 from homeserver.storage.changes import UserDataChanged
 from homeserver.storage.database import Txn
+from homeserver.storage.keynews import tell_devices, tell_signing_keys
 
 Usage: TypeAlias = Literal["master", "self_signing", "user_signing"]
 
@@ -52,9 +53,15 @@ class Signature(NamedTuple):
     signature: str
 
 
-def set_changed(txn: Txn, user_id: UserID) -> None:
-    """Note that a person's device or cross-signing keys changed, for those who encrypt to them."""
-    position = txn.position()
+def set_changed(txn: Txn, user_id: UserID, devices: Sequence[DeviceID] = (), *, signing: bool = False) -> None:
+    """Note that a person's device or cross-signing keys changed, for those who encrypt to them.
+
+    Of somebody of ours other servers are told: of these `devices`, which may be gone, and with `signing` of the
+    cross-signing keys.
+    """
+    row = txn.one("SELECT position FROM key_changes WHERE user_id = ?", (user_id,)) if devices else None
+    versions = [0 if row is None else row[0], *[txn.position() for _ in devices]]
+    position = versions[-1] if devices else txn.position()
     txn.run(
         "INSERT INTO key_changes (user_id, position) VALUES (?, ?)"
         " ON CONFLICT (user_id) DO UPDATE SET position = excluded.position",
@@ -67,6 +74,10 @@ def set_changed(txn: Txn, user_id: UserID) -> None:
     )
     rooms = tuple([RoomID(room_id) for (room_id,) in rows])
     txn.tell(UserDataChanged(position=position, user_id=user_id, kind="device_lists", rooms=rooms))
+    if devices:
+        tell_devices(txn, user_id, devices, versions)
+    if signing:
+        tell_signing_keys(txn, user_id)
 
 
 def load_changed(txn: Txn, user_id: UserID, since: int) -> set[UserID]:
@@ -99,7 +110,7 @@ def set_device_keys(txn: Txn, user_id: UserID, device_id: DeviceID, keys: bytes)
         " ON CONFLICT (user_id, device_id) DO UPDATE SET keys = excluded.keys",
         (user_id, device_id, keys),
     )
-    set_changed(txn, user_id)
+    set_changed(txn, user_id, [device_id])
 
 
 def load_device_keys(txn: Txn, user_ids: Iterable[UserID]) -> list[DeviceKeys]:

@@ -6,7 +6,7 @@ in, above its position and above the one up to which it was told of that room.
 Spec: server-server-api#transactions
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from federation.ids import EventID, RoomID, ServerName
@@ -137,3 +137,21 @@ def _load_owed(txn: Txn, span: Span, stretch: tuple[int, int, int], most: int) -
 
 def _is_long(txn: Txn, owed: Sequence[object]) -> bool:
     return txn.one(f"SELECT 1 {_OWED} ORDER BY e.stream LIMIT 1 OFFSET ?", (*owed, LONG_ABSENCE)) is not None
+
+
+def load_servers_near(txn: Txn, user_id: str) -> list[ServerName]:
+    """The other servers that are in a room with somebody."""
+    rows = txn.all(
+        "SELECT DISTINCT s.server_name FROM memberships m JOIN room_servers s ON s.room_nid = m.room_nid"
+        " WHERE m.user_id = ? AND m.membership = 'join' AND s.left_at IS NULL ORDER BY s.server_name",
+        (user_id,),
+    )
+    return [ServerName(server) for (server,) in rows]
+
+
+def find_near(txn: Txn, servers: Iterable[ServerName]) -> set[ServerName]:
+    """Those of some servers that are in a room with anybody here."""
+    rows = txn.all_in(
+        "SELECT DISTINCT server_name FROM room_servers WHERE server_name {in} AND left_at IS NULL", list(servers)
+    )
+    return {ServerName(server) for (server,) in rows}

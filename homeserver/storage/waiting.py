@@ -6,9 +6,9 @@ Spec: server-server-api#edus
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
+from federation import canonical
 from federation.ids import ServerName
+from federation.requests import MAX_BODY_DEPTH
 from homeserver.storage.changes import EDUsQueued
 from homeserver.storage.database import Insert, Txn
 
@@ -34,9 +34,17 @@ class EDU(NamedTuple):
     topic: str | None = None
 
 
+def encode_edu(kind: str, content: object) -> bytes:
+    """An EDU as canonical JSON: it will be part of what is signed.
+
+    Raises: BadJSON for what has no such form.
+    """
+    return canonical.encode({"content": content, "edu_type": kind}, strict=False, max_depth=MAX_BODY_DEPTH)
+
+
 def append_edu(txn: Txn, edu: EDU, servers: Iterable[ServerName], at_ms: int) -> None:
     """Let something wait for servers, in place of what it makes needless."""
-    raw = msgspec.json.encode({"content": edu.content, "edu_type": edu.kind})
+    raw = encode_edu(edu.kind, edu.content)
     told = sorted(servers)
     if not told:
         return

@@ -2,7 +2,8 @@
 
 `destination` is what one server is told next and when it is tried again, `parcels` says what a transaction is,
 `packing` makes them of what waits in memory or is owed by the tables. `sending` does the rest: it takes what commits
-tell, lets it wait for each destination, and sends, one transaction at a time to each.
+tell, lets it wait for each destination, and sends, one transaction at a time to each. `ephemera` gives it what is told
+of our people and is not kept.
 
 Nothing is stored for a message and a destination. A destination has a position, and while it is there the events above
 that wait in memory. One that is away has nothing in memory: when it is back, what it is owed is read from the tables
@@ -17,6 +18,7 @@ by `homeserver.storage.waiting` in the unit of work that it tells of.
 Spec: server-server-api#transactions
 """
 
+from homeserver.outbox.servers.ephemera import Ephemera
 from homeserver.outbox.servers.sending import Sending, World
 
-__all__ = ["Sending", "World"]
+__all__ = ["Ephemera", "Sending", "World"]

@@ -5,6 +5,7 @@ from typing import Final
 
 from federation.ids import EventID, ServerName
 from homeserver.rooms.acl import is_let_in
+from homeserver.rooms.room import Room
 from homeserver.storage.changes import Audience, EventAdded
 
 MOST_ROOMS: Final = 10_000
@@ -41,3 +42,11 @@ class Audiences:
             self._known.clear()
         self._known[room_nid] = (audience.servers, acl_id, others)
         return others
+
+
+def others_in(room: Room, server: ServerName) -> Sequence[ServerName]:
+    """The servers but our own `server` that are told what goes on in a room now."""
+    if len(room.shown.servers) < 2:
+        return ()
+    acl = room.state("m.room.server_acl")
+    return [each for each in room.shown.servers if each != server and is_let_in(acl, each)]

@@ -34,10 +34,8 @@ class Packing:
         if destination.has_edus:
             destination.has_edus = False
             rows = await self._database.read(load_edus, destination.server, most)
-            destination.has_edus |= len(rows) == most
-            parcel.rows = [row.position for row in rows]
-            parcel.edus = [row.edu for row in rows]
-            parcel.at_ms = max([parcel.at_ms, *[row.at_ms for row in rows]])
+            taken = parcel.add_rows(rows)
+            destination.has_edus |= len(rows) == most or taken < len(rows)
         parcel.fleeting = dict(islice(destination.fleeting.items(), most - len(parcel.edus)))
         parcel.edus += parcel.fleeting.values()
         return parcel

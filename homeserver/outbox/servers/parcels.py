@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Final
 
 from federation.ids import EventID, ServerName
+from homeserver.storage.waiting import WaitingEDU
 
 MOST_EDUS: Final = 100
 MOST_BYTES: Final = 1 << 19
@@ -59,6 +60,19 @@ class Parcel:
         self.events.append(event_id)
         self.at_ms = max(self.at_ms, at_ms)
         self.size += len(raw)
+
+    def add_rows(self, rows: Sequence[WaitingEDU]) -> int:
+        """Put in as many rows as there is room for, one at least; how many."""
+        taken: list[int] = []
+        for row in rows:
+            if taken and self.is_full:
+                break
+            taken.append(row.position)
+            self.edus.append(row.edu)
+            self.at_ms = max(self.at_ms, row.at_ms)
+            self.size += len(row.edu)
+        self.rows = taken
+        return len(taken)
 
     def build_id(self, otherwise: str) -> str:
         """The transaction's ID: the same for the same content, or `otherwise` where that may come again."""

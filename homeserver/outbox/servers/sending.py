@@ -27,7 +27,7 @@ from homeserver.rooms.rooms import Rooms
 from homeserver.storage.changes import EDUsQueued, EventAdded
 from homeserver.storage.database import Change, Database, StorageUnavailable, Txn
 from homeserver.storage.outbox import load_positions, set_positions
-from homeserver.storage.waiting import remove_surplus
+from homeserver.storage.waiting import encode_edu, remove_surplus
 
 NOTE_S: Final = 5.0
 """How often it is noted how far servers were told."""
@@ -128,7 +128,7 @@ class Sending:
 
         Spec: server-server-api#edus
         """
-        edu = msgspec.json.encode({"content": content, "edu_type": kind})
+        edu = encode_edu(kind, content)
         for server in servers:
             if server != self._world.server:
                 destination = self._find(server, self._position)
