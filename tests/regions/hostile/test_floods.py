@@ -361,3 +361,28 @@ class Questions(Case):
         async with self.unharmed():
             await self.tell(*events)
         assert self.north.peers.away <= len(names)
+
+
+class PrivateAddresses(Case):
+    """A region that goes to no private address, whatever it is told."""
+
+    async def test_a_server_at_a_private_address_is_neither_asked_nor_heard(self) -> None:
+        network = {"trusted_ca": str(self.certifier.file), "allow_private_addresses": False}
+        guarded = self.make_region("guarded", network=network)
+        await guarded.begin()
+        third, connected = self.open_villain(), list[str]()
+        answer = third.render
+
+        def render(request: Any) -> Any:
+            connected.append(request.uri.decode())
+            return answer(request)
+
+        third.render = render  # type: ignore[method-assign]  # what comes is counted
+        port = third.name.rpartition(":")[2]
+        for name in (third.name, f"[::ffff:127.0.0.1]:{port}", f"localhost:{port}", f"127.1:{port}"):
+            reply = await guarded.call_signed(ServerName(name), third.key, "PUT", f"{FEDERATION}send/x", {})
+            assert reply.status == 401, name
+        assert connected == []
+        assert (await self.send([], by=third)).status == 200  # north may go there
+        assert connected == ["/_matrix/key/v2/server"]
+        self.assert_no_errors()
