@@ -72,6 +72,16 @@ class Inviting(JoinsCase):
         await self.bob.leave(room_id)
         assert await self.membership(self.south, room_id, self.bob) == "leave"
 
+    async def test_an_invitation_that_is_taken_back_disappears(self) -> None:
+        for door in ("kick", "ban"):
+            room_id = await self.invited()
+            assert room_id in await self.shown(self.bob, "invite")
+            await self.alice.ok("POST", f"/rooms/{quote(room_id)}/{door}", {"user_id": self.bob.user_id})
+            await self.bob.sync(timeout=20_000)
+            assert room_id not in await self.shown(self.bob, "invite")
+            refused = await self.bob.refused("POST", f"/join/{quote(room_id, safe='')}", {})
+            assert refused[0] == 403
+
     async def test_an_invitation_survives_a_restart(self) -> None:
         room_id = await self.invited()
         await self.south.restart()
