@@ -30,11 +30,16 @@ JSON_LIMIT = 1 << 20
 
 
 class FileBody(Struct, frozen=True):
-    """A part of a file on disk, to be sent as it is: read as fast as the receiver takes it."""
+    """A part of a file on disk, to be sent as it is: read as fast as the receiver takes it.
+
+    `before` and `after` it that is sent, too.
+    """
 
     path: Path
     start: int
     length: int
+    before: bytes = b""
+    after: bytes = b""
 
 
 class Answer(Struct, frozen=True):

@@ -27,6 +27,65 @@ class TooLarge(Exception):
     """The file is larger than this server takes or works on."""
 
 
+class Arriving:
+    """A file that comes piece by piece. `take` may be called anywhere, the others in a thread, one at a time."""
+
+    def __init__(self, files: "Files", file_id: str, largest: int) -> None:
+        self._files = files
+        self._file_id = file_id
+        self._largest = largest
+        self._waiting = bytearray()
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._out: BinaryIO | None = None
+
+    def take(self, piece: bytes) -> int:
+        """Take a piece; gives how many bytes wait to be written.
+
+        Raises:
+            TooLarge: There are more than were to come.
+        """
+        self._size += len(piece)
+        if self._size > self._largest:
+            raise TooLarge
+        self._waiting += piece
+        return len(self._waiting)
+
+    def write(self) -> None:
+        """Write what waits.
+
+        Raises:
+            StorageUnavailable: The disk cannot take it.
+        """
+        with _disk():
+            if self._out is None:
+                self._out = self._files.incoming_path(self._file_id).open("xb")
+            block, self._waiting = self._waiting, bytearray()
+            self._digest.update(block)
+            self._out.write(block)
+
+    def finish(self) -> StoredFile:
+        """Make the file durable and put it into its place.
+
+        Raises:
+            StorageUnavailable: The disk cannot take it.
+        """
+        self.write()
+        assert self._out is not None
+        with _disk():
+            self._out.flush()
+            os.fsync(self._out.fileno())
+            self._out.close()
+        self._files.keep(self._files.incoming_path(self._file_id), self._files.path(self._file_id))
+        return StoredFile(size=self._size, sha256=self._digest.hexdigest())
+
+    def abandon(self) -> None:
+        """Keep nothing."""
+        if self._out is not None:
+            self._out.close()
+        self._files.incoming_path(self._file_id).unlink(missing_ok=True)
+
+
 class Files:
     """One folder of files, spread over sub-folders by the first characters of the media ID.
 
@@ -76,6 +135,10 @@ class Files:
         finally:
             incoming.unlink(missing_ok=True)
         return StoredFile(size=size, sha256=digest.hexdigest())
+
+    def arrive(self, file_id: str, largest: int) -> Arriving:
+        """A file of at most so many bytes that will come piece by piece."""
+        return Arriving(self, file_id, largest)
 
     def keep(self, incoming: Path, place: Path) -> None:
         """Move a finished file to its place, so that it stays there after a loss of power.

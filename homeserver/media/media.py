@@ -2,22 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.python.failure import Failure
 
-from federation.errors import Refused
+from federation.errors import BadAnswer, Refused
 from federation.ids import MxcURI, ServerName, UserID
-from homeserver.media.files import Files, new_media_id
+from homeserver.media.files import Files, TooLarge, new_media_id
+from homeserver.media.remote import NotYetThere, RemoteMedia
 from homeserver.media.thumbnails import CannotThumbnail, Method, Thumbnails, nearest_size
 from homeserver.media.world import World
-from homeserver.policy import Act, NotFound, Policy, PreviewPage, SeeMedia, UploadMedia
+from homeserver.policy import Act, NotFound, Policy, PreviewPage, SeeMedia, TellServer, UploadMedia
 from homeserver.storage import media as table
 from homeserver.storage.database import Database, StorageUnavailable, Txn
 from homeserver.storage.media import MediaRecord, MediaTaken, MediaUse, PendingMedia
+from homeserver.storage.media.keeping import find_kept
+from homeserver.storage.remotedevices import is_near
 
 PENDING_MS: Final = 24 * 60 * 60 * 1000
 MOST_PENDING: Final = 20
@@ -34,6 +38,10 @@ INLINE = frozenset(
 """Content types that a browser may show in place. Spec: client-server-api#serving-inline-content"""
 
 PICTURES = frozenset(("image/jpeg", "image/png", "image/gif", "image/webp"))
+
+
+Look: TypeAlias = Callable[[str, UserID | None, MediaUse], Act]
+"""Makes the act of whoever wants a file: of its ID, who uploaded it and where it is shown."""
 
 
 class NotYetUploaded(Exception):
@@ -79,7 +87,9 @@ class Servable:
 
 
 class Media:
-    """The files of this server. Remote media come with federation; until then they are not found."""
+    """The files of this server, and those of others as far as `elsewhere` has fetched them."""
+
+    elsewhere: RemoteMedia | None = None
 
     def __init__(
         self,
@@ -149,20 +159,54 @@ class Media:
         for waiter in self._waiting.pop(media_id, ()):
             waiter.callback(None)
 
-    async def download(self, by: UserID | None, origin: ServerName, media_id: str, *, wait_ms: int = 0) -> Servable:
+    async def download(
+        self, by: UserID | None, origin: ServerName, media_id: str, *, wait_ms: int = 0, allow_remote: bool = True
+    ) -> Servable:
         """Give a file to somebody who may see it; one that is not uploaded yet is waited for.
+
+        One of another server is fetched, if it is not here and with `allow_remote`.
 
         Raises:
             NotFound: There is none, or it is not for that person: one answer for both.
             NotYetUploaded: It has not come in time.
+            RemoteFault: The other server does not give it.
 
         Spec: client-server-api#get_matrixclientv1mediadownloadservernamemediaid
         School: row 54
         """
-        return self._servable(await self._load(by, origin, media_id, wait_ms))
+        look = partial(self._build_look, by, origin)
+        return self._servable(await self._load(look, origin, media_id, wait_ms if allow_remote else -1))
 
-    async def thumbnail(
-        self, by: UserID | None, origin: ServerName, media_id: str, wanted: Wanted, *, wait_ms: int = 0
+    async def give(self, server: ServerName, media_id: str, *, wait_ms: int = 0) -> Servable:
+        """Give one of our files to another server.
+
+        Raises:
+            NotFound, NotYetUploaded: As for :meth:`download`.
+
+        Spec: server-server-api#get_matrixfederationv1mediadownloadmediaid
+        """
+        return self._servable(
+            await self._load(partial(self._build_telling, server), self._server_name, media_id, wait_ms)
+        )
+
+    async def give_thumbnail(self, server: ServerName, media_id: str, wanted: Wanted, *, wait_ms: int = 0) -> Servable:
+        """Give a thumbnail of one of our files to another server.
+
+        Raises: As :meth:`thumbnail`.
+        Spec: server-server-api#get_matrixfederationv1mediathumbnailmediaid
+        """
+        look = partial(self._build_telling, server)
+        return await self._thumbnail(await self._load(look, self._server_name, media_id, wait_ms), wanted)
+
+    async def thumbnail(  # noqa: PLR0913 - as `download`, and what is wanted
+        self,
+        by: UserID | None,
+        origin: ServerName,
+        media_id: str,
+        wanted: Wanted,
+        *,
+        wait_ms: int = 0,
+        allow_remote: bool = True,
     ) -> Servable:
         """Give a picture's thumbnail, or the picture where that is the smaller, to somebody who may see it.
 
@@ -173,7 +217,10 @@ class Media:
 
         Spec: client-server-api#thumbnails
         """
-        record = await self._load(by, origin, media_id, wait_ms)
+        look = partial(self._build_look, by, origin)
+        return await self._thumbnail(await self._load(look, origin, media_id, wait_ms if allow_remote else -1), wanted)
+
+    async def _thumbnail(self, record: MediaRecord, wanted: Wanted) -> Servable:
         size = nearest_size(wanted.width, wanted.height, wanted.method)
         if size is None:  # larger than any thumbnail: the picture itself
             if record.content_type not in PICTURES:
@@ -215,18 +262,37 @@ class Media:
             await self._world.call(self._files.remove, record.file_id)
             raise
 
-    async def _load(self, by: UserID | None, origin: ServerName, media_id: str, wait_ms: int) -> MediaRecord:
-        if origin != self._server_name:
-            raise NotFound
+    async def _load(self, look: Look, origin: ServerName, media_id: str, wait_ms: int) -> MediaRecord:
+        """A file that `look` says may be seen; with a negative `wait_ms` no other server is asked for it."""
         found = await self._database.read(table.find_media, origin, media_id)
-        if found is None and await self._comes(by, media_id, wait_ms):
+        if found is None and await self._arrives(look, origin, media_id, wait_ms):
             found = await self._database.read(table.find_media, origin, media_id)
         if found is None:
             raise NotFound
         record, use = found
-        await self._check(self._build_act(by, record, use))
+        if record.preview_of is None:
+            await self._check(look(media_id, record.uploader, use))
+        else:
+            await self._check(_build_preview(look(media_id, None, use), record.preview_of))
         self._note_use(record)
         return record
+
+    async def _arrives(self, look: Look, origin: ServerName, media_id: str, wait_ms: int) -> bool:
+        """Wait for a file that is not here: to be uploaded, or to come from its server. Whether there is one now."""
+        if origin == self._server_name:
+            return await self._comes(look, media_id, max(wait_ms, 0))
+        if self.elsewhere is None or wait_ms < 0:
+            return False
+        if await self._database.read(find_kept, origin, media_id) is not None:  # it is in quarantine
+            return False
+        await self._check(look(media_id, None, await self._database.read(table.find_use, origin, media_id)))
+        try:
+            await self.elsewhere.fetch(origin, media_id, wait_ms)
+        except NotYetThere:
+            raise NotYetUploaded from None
+        except TooLarge:
+            raise BadAnswer("the file is larger than this server takes") from None
+        return True
 
     def _note_use(self, record: MediaRecord) -> None:
         """Note now and then that a file is still got; nobody waits for it, and what is lost is of no consequence."""
@@ -235,7 +301,7 @@ class Media:
             noted = self._database.write(table.set_used, record.origin, record.media_id, now_ms)
             noted.addErrback(_pass_unavailable)
 
-    async def _comes(self, by: UserID | None, media_id: str, wait_ms: int) -> bool:
+    async def _comes(self, look: Look, media_id: str, wait_ms: int) -> bool:
         """Wait for the file of an address that was given out; False when it never was.
 
         Raises: NotYetUploaded.
@@ -247,7 +313,7 @@ class Media:
             if pending is None:
                 return False
             use = await self._database.read(table.find_use, self._server_name, media_id)
-            await self._check(self._build_look(by, media_id, pending.uploader, use))
+            await self._check(look(media_id, pending.uploader, use))
             await turn.addTimeout(wait_ms / 1000, self._world.reactor)
         except MediaTaken:
             return True
@@ -261,13 +327,17 @@ class Media:
                 self._waiting.pop(media_id, None)
         return True
 
-    def _build_act(self, by: UserID | None, record: MediaRecord, use: MediaUse) -> Act:
-        if record.preview_of is not None:
-            return PreviewPage(by=by, address=record.preview_of, listed=True)
-        return self._build_look(by, record.media_id, record.uploader, use)
+    def _build_look(
+        self, by: UserID | None, origin: ServerName, media_id: str, uploader: UserID | None, use: MediaUse
+    ) -> Act:
+        mxc = MxcURI(f"mxc://{origin}/{media_id}")
+        return SeeMedia(by=by, mxc=mxc, uploader=uploader, rooms=use.rooms, avatar_of=use.avatar_of)
 
-    def _build_look(self, by: UserID | None, media_id: str, uploader: UserID | None, use: MediaUse) -> SeeMedia:
-        return SeeMedia(by=by, mxc=self._uri(media_id), uploader=uploader, rooms=use.rooms, avatar_of=use.avatar_of)
+    def _build_telling(self, server: ServerName, media_id: str, uploader: UserID | None, use: MediaUse) -> Act:
+        async def shares_room() -> bool:
+            return await self._database.read(is_near, server, use.rooms, use.avatar_of)
+
+        return TellServer(by=None, server=server, about="media", shares_room=shares_room)
 
     async def _check(self, act: Act) -> None:
         try:
@@ -288,6 +358,16 @@ class Media:
 
     def _uri(self, media_id: str) -> MxcURI:
         return MxcURI(f"mxc://{self._server_name}/{media_id}")
+
+
+def _build_preview(look: Act, page: str) -> Act:
+    """Who may see a preview's picture: whoever may have previews of the page. Other servers may not.
+
+    Raises: NotFound.
+    """
+    if isinstance(look, TellServer):
+        raise NotFound
+    return PreviewPage(by=look.by, address=page, listed=True)
 
 
 def _pass_unavailable(failure: Failure) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from federation.transport.peers import Peers
 from homeserver.api.admin import media as admin_media
 from homeserver.api.client import media
 from homeserver.api.route import Route
@@ -14,6 +15,7 @@ from homeserver.media.previews.previews import Previews
 from homeserver.media.previews.reader import Reader
 from homeserver.media.previews.web import Web
 from homeserver.media.processes import Processes
+from homeserver.media.remote import Place, RemoteMedia
 from homeserver.media.sweeping import Sweeper
 from homeserver.media.thumbnails import Thumbnails
 from homeserver.media.upkeep import Upkeep
@@ -30,6 +32,8 @@ class MediaParts:
     keeping: Keeping
     catalogue: Catalogue
     upkeep: Upkeep
+    files: Files
+    world: MediaWorld
 
 
 def build_media(core: Core) -> MediaParts:
@@ -47,8 +51,23 @@ def build_media(core: Core) -> MediaParts:
         previews=build_previews(core, files, processes, outside),
         keeping=Keeping(name, database, core.operators, sweeper, world.now_ms),
         catalogue=Catalogue(name, database, core.operators),
+        files=files,
+        world=outside,
         upkeep=Upkeep(name, database, files, sweeper, settings.media, outside),
     )
+
+
+def build_remote_media(core: Core, parts: MediaParts, peers: Peers) -> RemoteMedia:
+    """Make what fetches files of other servers."""
+    place = Place(
+        peers=peers,
+        outward=core.outward,
+        files=parts.files,
+        database=core.database,
+        world=parts.world,
+        largest=core.world.settings.limits.upload_bytes,
+    )
+    return RemoteMedia(place)
 
 
 def build_previews(core: Core, files: Files, processes: Processes, outside: MediaWorld) -> Previews:

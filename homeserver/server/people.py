@@ -7,6 +7,7 @@ from homeserver.accounts.openid import OpenIDTokens
 from homeserver.accounts.remoteprofiles import ProfilesForServers, RemoteProfiles
 from homeserver.api.route import Route
 from homeserver.api.server import devices, queries
+from homeserver.api.server import media as server_media
 from homeserver.api.server import rooms as server_rooms
 from homeserver.devices.remote.asking import Asking
 from homeserver.devices.remote.elsewhere import KeysElsewhere
@@ -19,6 +20,7 @@ from homeserver.rooms.afar import RoomsAfar
 from homeserver.rooms.levels import RoomsForServers
 from homeserver.server.accounts import AccountParts
 from homeserver.server.core import Core
+from homeserver.server.media import MediaParts, build_remote_media
 from homeserver.server.receiving import ReceivingParts
 from homeserver.server.region import RegionParts
 from homeserver.server.rooms import RoomParts
@@ -35,6 +37,7 @@ class Parts:
     people: AccountParts
     told: SyncParts
     receiving: ReceivingParts
+    media: MediaParts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +93,12 @@ def _open_doors(core: Core, parts: Parts) -> None:
     """Let those who ask for people and rooms that are not here learn of them from other servers."""
     world, peers, doors = core.world, parts.region.peers, parts.rooms.doors
     parts.rooms.profiles.elsewhere = RemoteProfiles(world.server_name, peers, world.now_ms)
+    parts.media.media.elsewhere = build_remote_media(core, parts.media, peers)
     afar = RoomsAfar(doors.rooms, peers, core.policy, world.now_ms)
     doors.directory.afar = doors.spaces.afar = doors.summaries.afar = doors.dates.afar = afar
 
 
-def remote_routes(core: Core, parts: RoomParts, remote: RemoteParts) -> tuple[Route, ...]:
+def remote_routes(core: Core, parts: RoomParts, media: MediaParts, remote: RemoteParts) -> tuple[Route, ...]:
     """The endpoints for other servers that concern people and rooms they are not in; none without federation."""
     if not remote.federates:
         return ()
@@ -107,4 +111,5 @@ def remote_routes(core: Core, parts: RoomParts, remote: RemoteParts) -> tuple[Ro
         *devices.routes(remote.keys),
         *queries.routes(profiles, rooms, tokens),
         *server_rooms.routes(doors.directory, rooms),
+        *server_media.routes(media.media, core.world.token_bytes),
     )

@@ -62,15 +62,22 @@ class Server:
         self.joins = build_joins(core, self.rooms, self.region, self.receiving)
         self.people = build_accounts(core, self.rooms)
         self.told = build_sync(core, self.rooms.doors.rooms)
-        self.remote = build_remote(
-            core,
-            Parts(region=self.region, rooms=self.rooms, people=self.people, told=self.told, receiving=self.receiving),
-        )
         self.deliveries = build_deliveries(core, self.rooms.doors, self.told)
         self.sending = build_sending(core, self.rooms.doors, self.region)
         self.ephemera = build_ephemera(core, self.rooms.doors, self.told, self.sending)
         self.purges = build_purges(core, self.rooms, build_sweeper(core))
         self.media = build_media(core)
+        self.remote = build_remote(
+            core,
+            Parts(
+                region=self.region,
+                rooms=self.rooms,
+                people=self.people,
+                told=self.told,
+                receiving=self.receiving,
+                media=self.media,
+            ),
+        )
         self.admin = build_admin(core, self.rooms, self.people, self.purges)
         self.clerk = build_clerk(core, self.rooms, self.people)
         self.bureau = build_bureau(core, self.rooms, self.people)
@@ -129,7 +136,7 @@ class Server:
                 *delegation,
                 *region_routes(core, self.region),
                 *receiving_routes(core, self.region, self.receiving),
-                *remote_routes(core, self.rooms, self.remote),
+                *remote_routes(core, self.rooms, self.media, self.remote),
                 *join_routes(self.region, self.joins),
                 *claim_routes(core, self.region, self.cooperation),
             ),

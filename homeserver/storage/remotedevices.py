@@ -9,7 +9,7 @@ Spec: server-server-api#device-management
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from federation.ids import DeviceID, ServerName, UserID
+from federation.ids import DeviceID, RoomID, ServerName, UserID
 from homeserver.storage import keys
 from homeserver.storage.database import Txn
 from homeserver.storage.keys import CrossSigningKey
@@ -71,6 +71,17 @@ def shares_room(txn: Txn, server: ServerName, user_id: UserID) -> bool:
         " AND substr(theirs.user_id, length(theirs.user_id) - ?) = ? LIMIT 1"
     )
     return txn.one(sql, (user_id, len(server), f":{server}")) is not None
+
+
+def is_near(txn: Txn, server: ServerName, rooms: Iterable[RoomID], people: Iterable[UserID]) -> bool:
+    """Tell whether anybody of a server is in one of some rooms, or in a room with one of some people."""
+    joined = txn.all_in(
+        "SELECT 1 FROM memberships m JOIN rooms ON rooms.nid = m.room_nid WHERE rooms.room_id {in}"
+        " AND m.membership = 'join' AND substr(m.user_id, length(m.user_id) - ?) = ?",
+        list(rooms),
+        (len(server), f":{server}"),
+    )
+    return bool(joined) or any(shares_room(txn, server, user_id) for user_id in people)
 
 
 def find_known(txn: Txn, user_id: UserID) -> Known | None:

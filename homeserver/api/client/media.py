@@ -14,6 +14,7 @@ from homeserver.api.errors import BadParam, MatrixError, RateLimited
 from homeserver.api.route import Answer, Call, FileBody, Reply, Route
 from homeserver.media.files import TooLarge
 from homeserver.media.media import Media, NotYetUploaded, Servable, Upload, Wanted
+from homeserver.media.names import clean_filename, is_content_type
 from homeserver.media.previews.previews import Previews, PreviewsBusy
 from homeserver.media.thumbnails import Method
 from homeserver.policy import NotFound
@@ -23,7 +24,6 @@ CONTENT_POLICY = (
     "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; style-src 'unsafe-inline';"
     " object-src 'self';"
 )
-_CONTENT_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}(\s*;[\x20-\x7e]{0,200})?")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _LARGEST_SIDE = 10_000
 _WAIT_MS, _LONGEST_WAIT_MS = 20_000, 60_000
@@ -193,21 +193,25 @@ class _MediaAPI:
 
     async def download(self, call: Call) -> Reply:
         origin, media_id = _which(call)
-        with _awaited():
-            found = await self._media.download(_asker(call), origin, media_id, wait_ms=_patience(call))
-        return _answer(call, found, _checked_filename(call.params.get("fileName")) or found.filename)
+        with awaited():
+            found = await self._media.download(
+                _asker(call),
+                origin,
+                media_id,
+                wait_ms=patience(call),
+                allow_remote=call.query.flag("allow_remote", default=True),
+            )
+        return _answer(call, found, clean_filename(call.params.get("fileName")) or found.filename)
 
     async def thumbnail(self, call: Call) -> Reply:
         origin, media_id = _which(call)
-        wanted = Wanted(
-            width=_side(call, "width"),
-            height=_side(call, "height"),
-            method=cast("Method", call.query.choice("method", ("scale", "crop"), "scale")),
-            animated=call.query.flag("animated"),
-        )
+        wanted, wait_ms = read_wanted(call), patience(call)
+        allow_remote = call.query.flag("allow_remote", default=True)
         try:
-            with _awaited():
-                found = await self._media.thumbnail(_asker(call), origin, media_id, wanted, wait_ms=_patience(call))
+            with awaited():
+                found = await self._media.thumbnail(
+                    _asker(call), origin, media_id, wanted, wait_ms=wait_ms, allow_remote=allow_remote
+                )
         except TooLarge:
             raise _too_large("Content is too large to thumbnail") from None
         return _answer(call, found, found.filename)
@@ -227,19 +231,20 @@ class _PreviewAPI:
 
 def _read_upload(call: Call) -> Upload:
     content_type = call.header("content-type") or "application/octet-stream"
-    if not _CONTENT_TYPE.fullmatch(content_type):
+    if not is_content_type(content_type):
         raise BadParam("Content-Type is not a media type")
     length = call.header("content-length")
     return Upload(
         content=call.content,
         content_type=content_type,
-        filename=_checked_filename(call.query.str("filename")),
+        filename=clean_filename(call.query.str("filename")),
         size=int(length) if length is not None and length.isdecimal() else None,
     )
 
 
 @contextmanager
-def _awaited() -> Iterator[None]:
+def awaited() -> Iterator[None]:
+    """Answers that a file has not come in time."""
     try:
         yield
     except NotYetUploaded:
@@ -250,8 +255,22 @@ def _asker(call: Call) -> UserID | None:
     return None if call.session is None else call.session.user_id
 
 
-def _patience(call: Call) -> int:
+def patience(call: Call) -> int:
+    """How long a file that is not there yet is waited for, in ms."""
     return min(call.query.int("timeout_ms", _WAIT_MS), _LONGEST_WAIT_MS)
+
+
+def read_wanted(call: Call) -> Wanted:
+    """The thumbnail that is wanted.
+
+    Raises: BadParam.
+    """
+    return Wanted(
+        width=_side(call, "width"),
+        height=_side(call, "height"),
+        method=cast("Method", call.query.choice("method", ("scale", "crop"), "scale")),
+        animated=call.query.flag("animated"),
+    )
 
 
 def _too_large(why: str) -> MatrixError:
@@ -269,15 +288,8 @@ def _which(call: Call) -> tuple[ServerName, str]:
     return parse_mxc(MxcURI(f"mxc://{call.params['serverName']}/{call.params['mediaId']}"))
 
 
-def _checked_filename(name: str | None) -> str | None:
-    """A name without what could end a header or leave a folder; None for an empty one."""
-    if name is None:
-        return None
-    kept = "".join(c for c in name if c.isprintable() and c not in '/\\"')[:255]
-    return kept or None
-
-
-def _disposition(servable: Servable, filename: str | None) -> str:
+def disposition(servable: Servable, filename: str | None) -> str:
+    """How a file is to be shown, and what it is called."""
     kind = "inline" if servable.inline else "attachment"
     if filename is None:
         return kind
@@ -290,7 +302,7 @@ def _answer(call: Call, servable: Servable, filename: str | None) -> Reply:
     etag = f'"{servable.etag}"'
     headers = {
         "Content-Type": servable.content_type,
-        "Content-Disposition": _disposition(servable, filename),
+        "Content-Disposition": disposition(servable, filename),
         "Content-Security-Policy": CONTENT_POLICY,
         "Cross-Origin-Resource-Policy": "cross-origin",
         "X-Content-Type-Options": "nosniff",

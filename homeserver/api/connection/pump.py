@@ -18,9 +18,10 @@ _PIECE = 65536
 
 @implementer(interfaces.IPushProducer)
 class FilePump:
-    """Moves a part of a file to the client, a piece at a time, never more than the connection takes."""
+    """Moves a part of a file to the client, a piece at a time, never more than the connection takes; then `after`."""
 
-    def __init__(self, request: "EdgeRequest", file: BinaryIO, length: int) -> None:
+    def __init__(self, request: "EdgeRequest", file: BinaryIO, length: int, after: bytes = b"") -> None:
+        self._after = after
         self._request = request
         self._file = file
         self._left = length
@@ -62,6 +63,8 @@ class FilePump:
 
     def _end(self) -> None:
         self._file.close()
+        if self._after:
+            self._request.channel.transport.write(self._after)
         self._request.unregisterProducer()
         self._request.channel.setTimeout(None)
         self._request._answered(self._request.code)

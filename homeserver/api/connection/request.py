@@ -219,14 +219,15 @@ class EdgeRequest(http.Request):
     def answer_file(self, answer: Answer, file: BinaryIO) -> None:
         """Write an answer whose body is a part of that open file, as fast as it is taken."""
         part = answer.file
-        length = part.length if part else 0
-        self.channel.send(self._answer_head(answer.status, answer.headers, length))
+        length, before, after = (part.length, part.before, part.after) if part else (0, b"", b"")
+        head = self._answer_head(answer.status, answer.headers, len(before) + length + len(after))
+        self.channel.send(head if self.method == b"HEAD" else head + before)
         if self.method == b"HEAD":
             file.close()
             self._answered(answer.status)
         else:
             self.code = answer.status
-            self._pump = FilePump(self, file, length)
+            self._pump = FilePump(self, file, length, after)
             self._pump.start()
 
     def _answer_head(self, status: int, headers: Mapping[str, str] | None, length: int) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 
-from federation.ids import RoomID, ServerName, UserID
+from federation.ids import RoomID, ServerName, UserID, server_of
 from homeserver.storage.database import Row, Txn
 
 SECRET = "application/octet-stream"
@@ -19,6 +19,7 @@ _REFER = """
             JOIN memberships ON memberships.room_nid = known.room_nid
             WHERE known.origin = ? AND known.media_id = ?
               AND memberships.user_id = ? AND memberships.membership = 'join')
+       OR (? = 1 AND NOT EXISTS (SELECT 1 FROM users WHERE user_id = ?))
     ON CONFLICT DO NOTHING"""
 
 
@@ -200,13 +201,15 @@ def append_references(
     """Record which media an event refers to, as far as its sender may pass them on.
 
     What counts is what the sender has uploaded, or is shown in a room that the sender is joined to at this moment:
-    nobody opens a file again by writing down an address that was seen in a room left since.
+    nobody opens a file again by writing down an address that was seen in a room left since. For the files of another
+    server that server answers, whoever of it shows them.
 
     School: row 54
     """
     for origin, media_id in media:
         which = (origin, media_id)
-        txn.run(_REFER, (*which, room_nid, event_nid, *[*which, sender] * 3))
+        is_theirs = int(server_of(sender) == origin)
+        txn.run(_REFER, (*which, room_nid, event_nid, *[*which, sender] * 3, is_theirs, sender))
 
 
 def remove_references(txn: Txn, event_nid: int) -> None:
