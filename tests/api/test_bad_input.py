@@ -8,6 +8,7 @@ import hmac
 import json
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import getsource, unwrap
@@ -41,6 +42,7 @@ from tests.kit.people import Person
 from tests.kit.server import PASSWORD, ServerCase
 from tests.kit.wire import Reply, Wire
 
+IN_A_MONTH_MS = time.time_ns() // 1_000_000 + 30 * 86_400_000
 ERRCODES = frozenset(
     """M_BAD_ALIAS M_BAD_JSON M_BAD_STATE M_CANNOT_OVERWRITE_MEDIA M_DUPLICATE_ANNOTATION M_EXCLUSIVE M_FORBIDDEN
     M_GUEST_ACCESS_FORBIDDEN M_INCOMPATIBLE_ROOM_VERSION M_INVALID_PARAM M_INVALID_ROOM_STATE M_INVALID_SIGNATURE
@@ -213,6 +215,15 @@ BODIES: Mapping[str, Any] = {
     "/classes": {"title": "9В", "year": 2026},
     "/people": {"family": "Орлов", "given": "Пётр", "role": "pupil", "class_title": "9Б", "child": ""},
     "/roles": {"role": "teacher", "class_title": "9Б", "child": ""},
+    "/cooperations": {
+        "organisation": "{neighbour}",
+        "kind": "professional",
+        "title": "Физики",
+        "until_ms": IN_A_MONTH_MS,
+        "server": None,
+    },
+    "/pupils": {"user_id": "{pupil}", "sha256": "ab" * 32},
+    "/network_rooms": {"cooperations": ["{cooperation}"], "name": "Физики"},
     "/appoint": {"sha256": "ab" * 32, "signed_on": "2026-09-01"},
     "/move": {"class_id": "{class}"},
     "/sheets": {"people": ["{pupil}"]},
@@ -364,6 +375,7 @@ class Stage:
             "fileName": "x.txt",
             "orgId": facts["org"],
             "classId": facts["class"],
+            "cooperationId": facts["cooperation"],
             "receiptType": "m.read",
             "kind": "content",
             "scope": "global",
@@ -481,13 +493,22 @@ class BadInput(ServerCase):
         return self._person(await self.call("POST", "/_synapse/admin/v1/register", body))
 
     async def found_school(self) -> dict[str, str]:
-        """A school with a class and a pupil."""
+        """A school with a class and a pupil, which has proposed something to its neighbour."""
         root = "/_parta/school/v1/organisations"
         org = (await self.operator.ok("POST", root, {"name": "Школа № 1", "short_name": "Ш1"}))["org_id"]
         opened = await self.operator.ok("POST", f"{root}/{org}/classes", {"title": "9Б"})
         pupil = {"family": "Орлов", "given": "Пётр", "role": "pupil", "class_title": "9Б"}
         taken = await self.operator.ok("POST", f"{root}/{org}/people", pupil)
-        return {"org": org, "class": opened["class_id"], "pupil": taken["user_id"]}
+        neighbour = (await self.operator.ok("POST", root, {"name": "Школа № 2", "short_name": "Ш2"}))["org_id"]
+        terms = {"organisation": neighbour, "kind": "network", "title": "Хор", "until_ms": IN_A_MONTH_MS}
+        proposed = await self.operator.ok("POST", f"{root}/{org}/cooperations", terms)
+        return {
+            "org": org,
+            "class": opened["class_id"],
+            "pupil": taken["user_id"],
+            "neighbour": neighbour,
+            "cooperation": proposed["cooperation_id"],
+        }
 
     async def set_the_stage(self) -> Stage:
         """Somebody new, with something of everything."""

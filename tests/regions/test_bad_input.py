@@ -28,6 +28,21 @@ from tests.kit.wire import Reply
 
 BODIES: Mapping[str, Any] = {
     "/_matrix/key/v2/query": {"server_keys": {"{south}": {"ed25519:a": {"minimum_valid_until_ts": 1}}}},
+    "/_parta/federation/v1/claims": {"cooperation": "x", "people": ["@bob:{south}"]},
+    "/_parta/federation/v1/claims/revoke": {"people": ["@bob:{south}"]},
+    "/_parta/federation/v1/cooperations/{cooperationId}": {
+        "organisation": "x",
+        "to": "x",
+        "kind": "professional",
+        "title": "x",
+        "roles": ["teacher"],
+        "until_ts": 1_900_000_000_000,
+        "hosts": True,
+        "agreed": True,
+        "ended": False,
+        "version": 1,
+        "rooms": [{"room_id": "!x:{south}", "name": "x"}],
+    },
 }
 """Good bodies by the path of their route."""
 QUERIES: Mapping[str, str] = {"/_matrix/key/v2/query/{serverName}": "minimum_valid_until_ts=1"}
@@ -155,3 +170,9 @@ class BadInput(RegionsCase):
                     query = "&".join(part for part in (f"{name}={text}", good) if part)
                     await self.expect(route, f"{name} {odd!r}", f"{self.path(route)}?{query}", body)
         self.conclude()
+
+
+class BadInputAtSchools(BadInput):
+    """The same for what regions of schools say to each other."""
+
+    configuration = {"policy": "school", "registration": {"mode": "closed"}}

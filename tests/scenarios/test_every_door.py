@@ -1,6 +1,7 @@
 """Every door of the table of routes, tried by outsiders: what is not theirs answers as what was made up."""
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -51,6 +52,8 @@ UNREAD = {
 
 OFFICE = {"name": "Школа № 9", "short_name": "Ш9", "title": "6А", "family": "Чужой", "given": "Иван", "role": "teacher",
           "sha256": "a" * 64, "signed_on": "2026-08-25", "people": ["@pupil1:north.example"],
+          "organisation": "x" * 12, "kind": "professional", "cooperations": ["x" * 12],
+          "until_ms": time.time_ns() // 1_000_000 + 30 * 86_400_000, "user_id": "@pupil1:north.example",
           "csv": "Фамилия;Имя;Роль\nЧужой;Иван;учитель\n"}  # fmt: skip
 """What the office is asked for, by fields of its bodies, which take no others."""
 
