@@ -61,6 +61,7 @@ class Forgery(Case):
 
     async def test_a_closed_room_stays_closed(self) -> None:
         assert await self.tell(self.factory.set_join_rule("invite"), by=self.west) == {}
+        content: dict[str, Any]
         for content in ({}, {"join_authorised_via_users_server": self.alice}, {"third_party_invite": {"signed": {}}}):
             await self.expect_refused(self.factory.build_member(self.eve, self.eve, "join", content=content))
         await self.expect_refused(self.build("m.room.join_rules", {"join_rule": "public"}, ""))

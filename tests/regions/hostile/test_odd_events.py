@@ -62,9 +62,10 @@ FIELDS: dict[tuple[str, str | None], tuple[str, ...]] = {
         "join_authorised_via_users_server",
     ),
 }
+_ODD_REPLIES: tuple[Any, ...] = (None, {}, {"event_id": []}, {"event_id": "a\0b"})
 RELATIONS: tuple[Any, ...] = tuple(
     {"rel_type": rel, "event_id": target, "key": key, "m.in_reply_to": odd}
-    for odd in (None, {}, {"event_id": []}, {"event_id": "a\0b"})
+    for odd in _ODD_REPLIES
     for rel, target, key in (
         ("m.annotation", "$x", odd),
         ("m.replace", odd, "x"),

@@ -72,7 +72,7 @@ class Events(HostileCase):
 
     async def test_an_event_that_its_sender_has_not_signed_is_dropped_and_one_that_was_is_taken(self) -> None:
         good = self.factory.build("m.room.message", {"body": "x"}, sender=self.alice)
-        signatures: dict[str, Any]
+        signatures: Any
         for key in (self.evil.key, signing_key("stranger.test"), self.north.key):
             await self.expect_refused(good_with(self.factory, good, key))
         evils = {**good.pdu(), "signatures": {self.evil.name: {"ed25519:a_1": "A" * 86}}}
