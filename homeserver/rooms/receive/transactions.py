@@ -22,7 +22,9 @@ TakeEDU: TypeAlias = Callable[[ServerName, Mapping[str, Any]], Awaitable[None]]
 
 MOST_PDUS: Final = 50
 MOST_EDUS: Final = 100
-MOST_REMEMBERED: Final = 10_000
+MOST_REMEMBERED: Final = 20
+"""How many transactions of one server are remembered; an honest one has one under way at a time."""
+MOST_SERVERS: Final = 1000
 _FAULTS: Final = (Refused, RemoteFault, BadIdentifier, BadJSON, Invalid, NotFound, Conflict)
 
 _log: Final = Logger()
@@ -40,7 +42,7 @@ class Transactions:
     def __init__(self, receiver: Receiver, edus: MutableMapping[str, TakeEDU] | None = None) -> None:
         self._receiver = receiver
         self.edus: MutableMapping[str, TakeEDU] = {} if edus is None else edus
-        self._done: OrderedDict[Key, Mapping[str, Any]] = OrderedDict()
+        self._done: OrderedDict[ServerName, OrderedDict[str, Mapping[str, Any]]] = OrderedDict()
         self._running: dict[Key, list[Deferred[Mapping[str, Any]]]] = {}
 
     async def receive(
@@ -56,7 +58,7 @@ class Transactions:
         if len(pdus) > MOST_PDUS or len(edus) > MOST_EDUS:
             raise Invalid("M_BAD_JSON", f"A transaction has at most {MOST_PDUS} PDUs and {MOST_EDUS} EDUs")
         key = (origin, txn_id)
-        known = self._done.get(key)
+        known = self._done[origin].get(txn_id) if origin in self._done else None
         if known is not None:
             return known
         answer: Deferred[Mapping[str, Any]] = Deferred()
@@ -69,11 +71,22 @@ class Transactions:
 
     def _give(self, outcome: "Mapping[str, Any] | Failure", key: Key) -> None:
         if not isinstance(outcome, Failure):
-            self._done[key] = outcome
-            if len(self._done) > MOST_REMEMBERED:
-                self._done.popitem(last=False)
+            self._remember(*key, outcome)
         for answer in self._running.pop(key):
             answer.callback(outcome)
+
+    def _remember(self, origin: ServerName, txn_id: str, outcome: Mapping[str, Any]) -> None:
+        done = self._done.setdefault(origin, OrderedDict())
+        done[txn_id] = outcome
+        self._done.move_to_end(origin)
+        for remembered, most in ((done, MOST_REMEMBERED), (self._done, MOST_SERVERS)):
+            if len(remembered) > most:
+                remembered.popitem(last=False)
+
+    @property
+    def remembered(self) -> int:
+        """How many answers are remembered."""
+        return sum(len(done) for done in self._done.values())
 
     async def _do(self, origin: ServerName, pdus: Sequence[object], edus: Sequence[object]) -> Mapping[str, Any]:
         outcomes, _ = await side_by_side([self._take_pdus(origin, pdus), self._take_edus(origin, edus)])
