@@ -93,6 +93,15 @@ class Replays(Case):
         other = await self.send([second.pdu()], txn_id="again", by=self.west)  # its own names
         assert other.json == {"pdus": {second.event_id: {}}}
 
+    async def test_a_server_that_sends_ever_more_is_remembered_no_better_and_does_not_crowd_out_others(self) -> None:
+        event = self.factory.message(self.alice)
+        reply = await self.send([event.pdu()], txn_id="honest", by=self.west)
+        for number in range(50):
+            await self.send([], txn_id=f"flood{number}")
+        assert self.north.running.receiving.transactions.remembered <= 21
+        async with self.unharmed():
+            assert (await self.send([], txn_id="honest", by=self.west)).body == reply.body
+
     async def test_events_that_come_again_in_other_transactions_are_shown_once(self) -> None:
         message = self.factory.message(self.mallory)
         assert await self.tell(message) == {}
