@@ -72,6 +72,18 @@ class Inviting(JoinsCase):
         await self.bob.leave(room_id)
         assert await self.membership(self.south, room_id, self.bob) == "leave"
 
+    async def test_somebody_of_a_region_that_is_in_the_room_is_told_by_the_room_and_joins_there(self) -> None:
+        room_id = await self.invited()
+        await self.bob.join(room_id)
+        carol = await self.south.register("carol")
+        await carol.sync()
+        await self.alice.invite(room_id, carol)
+        answer = await carol.sync(timeout=20_000)
+        events = answer["rooms"]["invite"][room_id]["invite_state"]["events"]
+        assert {"name": "Lesson"} in [event["content"] for event in events]
+        await carol.join(room_id)
+        assert await self.membership(self.south, room_id, carol) == "join"
+
     async def test_an_invitation_that_is_taken_back_disappears(self) -> None:
         for door in ("kick", "ban"):
             room_id = await self.invited()

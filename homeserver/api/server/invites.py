@@ -12,7 +12,7 @@ from homeserver.api.route import Call, Reply, Route
 from homeserver.rooms.remote.invited import Invitation, Invited
 from homeserver.rooms.remote.third import ThirdParty
 
-BODY_LIMIT: Final = 4 << 20
+BODY_LIMIT: Final = 1 << 20
 """As much as an event and some state of a room may be."""
 
 
