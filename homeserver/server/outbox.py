@@ -1,8 +1,10 @@
 """The composition of what leaves for others: transactions to application services and to other servers."""
 
+from homeserver.api.admin import federation
 from homeserver.api.client import appservice
 from homeserver.api.route import Route
 from homeserver.outbox import servers
+from homeserver.outbox.servers.inspection import Destinations
 from homeserver.outbox.services import Deliveries, World
 from homeserver.rooms.doors import Doors
 from homeserver.server.core import Core
@@ -56,6 +58,13 @@ def build_ephemera(core: Core, doors: Doors, told: SyncParts, sending: servers.S
     if core.world.settings.federation.mode != "none":
         core.streams.bystanders.append(ephemera)
     return ephemera
+
+
+def destination_routes(core: Core, region: RegionParts, sending: servers.Sending) -> tuple[Route, ...]:
+    """The endpoints by which operators see the other servers; none without federation."""
+    if region.regions.mode == "none":
+        return ()
+    return federation.routes(Destinations(core.database, core.operators, region.peers, sending))
 
 
 def service_routes(core: Core, doors: Doors, deliveries: Deliveries) -> tuple[Route, ...]:

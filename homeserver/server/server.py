@@ -32,7 +32,7 @@ from homeserver.server.core import World, build_core
 from homeserver.server.erasure import build_purges, build_sweeper
 from homeserver.server.joins import build_joins, join_routes
 from homeserver.server.media import build_media, media_admin_routes, media_routes
-from homeserver.server.outbox import build_deliveries, build_ephemera, build_sending, service_routes
+from homeserver.server.outbox import build_deliveries, build_ephemera, build_sending, destination_routes, service_routes
 from homeserver.server.people import Parts, build_remote, remote_routes
 from homeserver.server.receiving import build_receiving, policy_key_routes, receiving_routes
 from homeserver.server.region import build_region, build_signed_requests, delegation_routes, region_routes
@@ -130,7 +130,11 @@ class Server:
                 *media_routes(core, self.media),
             ),
             "school": (*school_routes(self.bureau), *cooperation_routes(self.cooperation)),
-            "admin": (*admin_routes(core, self.people, self.admin), *media_admin_routes(core, self.media)),
+            "admin": (
+                *admin_routes(core, self.people, self.admin),
+                *media_admin_routes(core, self.media),
+                *destination_routes(core, self.region, self.sending),
+            ),
             "metrics": metrics_page.routes(self.metrics),
             "federation": (
                 *delegation,
