@@ -1,5 +1,6 @@
 """Parta and a real Synapse: everything that people at two homeservers do together, begun at either side."""
 
+from base64 import b64decode
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from tests.kit.strangers import V3, Denied, Person
 from tests.kit.synapse import Side, federating
 
 VERSIONS = ("10", "11", "12")
+TINY_PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==")
 
 
 class Pair(NamedTuple):
@@ -216,6 +218,19 @@ def test_devices_find_each_others_keys_and_send_to_each_other(pair: Pair, people
         return next((event for event in events if event["type"] == "org.example.note"), None)
 
     assert anna.until(read, "a message to the device")["sender"] == bob.user_id
+
+
+def test_files_are_fetched_from_the_other_side(pair: Pair, people: tuple[Person, Person]) -> None:
+    anna, bob = people
+    uri = anna.ask("POST", "/_matrix/media/v3/upload?filename=a.txt", b"a file", "text/plain")["content_uri"]
+    place = uri.removeprefix("mxc://")
+    assert bob.ask("GET", f"/_matrix/client/v1/media/download/{place}") == b"a file"
+    assert bob.denied("GET", f"/_matrix/client/v1/media/download/{pair.home.name}/nothing").status == 404
+    thumbnail = anna.ask("POST", "/_matrix/media/v3/upload", TINY_PNG, "image/png")["content_uri"].removeprefix(
+        "mxc://"
+    )
+    small = bob.ask("GET", f"/_matrix/client/v1/media/thumbnail/{thumbnail}?width=32&height=32&method=scale")
+    assert small.startswith((b"\x89PNG", b"\xff\xd8"))
 
 
 def test_rooms_are_found_by_alias_and_in_the_directory(pair: Pair, people: tuple[Person, Person]) -> None:
