@@ -7,11 +7,13 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from homeserver.api.errors import RateLimited
 from homeserver.api.route import Call, Reply, Route
-from homeserver.rooms.receive.transactions import MOST_EDUS, MOST_PDUS, Transactions
+from homeserver.rooms.receive.transactions import MOST_EDUS, MOST_PDUS, TooManyAtOnce, Transactions
 
 BODY_LIMIT: Final = (MOST_PDUS + MOST_EDUS) * 65536 * 2
 """As much as so many events and others of the largest size may be, with what is unsigned in them."""
+_BUSY_MS: Final = 1000
 
 
 class TransactionBody(Struct, frozen=True):
@@ -26,7 +28,10 @@ def routes(transactions: Transactions) -> tuple[Route, ...]:
 
     async def send(call: Call) -> Reply:
         body: TransactionBody = call.body
-        return {"pdus": await transactions.receive(call.origin, call.params["txnId"], body.pdus, body.edus)}
+        try:
+            return {"pdus": await transactions.receive(call.origin, call.params["txnId"], body.pdus, body.edus)}
+        except TooManyAtOnce:
+            raise RateLimited(_BUSY_MS) from None
 
     return (
         Route(

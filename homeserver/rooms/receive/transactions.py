@@ -22,6 +22,8 @@ TakeEDU: TypeAlias = Callable[[ServerName, Mapping[str, Any]], Awaitable[None]]
 
 MOST_PDUS: Final = 50
 MOST_EDUS: Final = 100
+MOST_AT_ONCE: Final = 10
+"""How many requests of one server are under way: what they bring is in memory until then."""
 MOST_REMEMBERED: Final = 20
 """How many transactions of one server are remembered; an honest one has one under way at a time."""
 MOST_SERVERS: Final = 1000
@@ -30,6 +32,10 @@ _FAULTS: Final = (Refused, RemoteFault, BadIdentifier, BadJSON, Invalid, NotFoun
 _log: Final = Logger()
 
 Key: TypeAlias = tuple[ServerName, str]
+
+
+class TooManyAtOnce(Exception):
+    """A server sends more at once than is taken."""
 
 
 class Transactions:
@@ -52,7 +58,7 @@ class Transactions:
 
         All that was taken is committed when this returns.
 
-        Raises: Invalid when there is too much in it; StorageUnavailable.
+        Raises: Invalid when there is too much in it; TooManyAtOnce; StorageUnavailable.
         Spec: server-server-api#put_matrixfederationv1sendtxnid
         """
         if len(pdus) > MOST_PDUS or len(edus) > MOST_EDUS:
@@ -61,6 +67,8 @@ class Transactions:
         known = self._done[origin].get(txn_id) if origin in self._done else None
         if known is not None:
             return known
+        if sum(len(waiting) for (server, _), waiting in self._running.items() if server == origin) >= MOST_AT_ONCE:
+            raise TooManyAtOnce
         answer: Deferred[Mapping[str, Any]] = Deferred()
         waiting = self._running.setdefault(key, [])
         waiting.append(answer)
