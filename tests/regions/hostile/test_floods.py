@@ -102,6 +102,21 @@ class Replays(Case):
         async with self.unharmed():
             assert (await self.send([], txn_id="honest", by=self.west)).body == reply.body
 
+    async def test_no_more_than_some_are_taken_in_at_once_from_one_server(self) -> None:
+        message, honest = self.factory.message(self.mallory), self.factory.message(self.alice)
+        async with self.north.running.receiving.world.turns.of(self.factory.create.room_id):
+            flood = [Deferred.fromCoroutine(self.send([message.pdu()])) for _ in range(30)]
+            other = Deferred.fromCoroutine(self.send([honest.pdu()], by=self.west))
+            for _ in range(500):
+                if sum(each.called for each in flood) == 20:
+                    break
+                await deferLater(reactor_in_use(), 0.01)
+        replies = [await each for each in flood]
+        assert [reply.status for reply in replies].count(200) == 10
+        assert {reply.errcode for reply in replies if reply.status != 200} == {"M_LIMIT_EXCEEDED"}
+        assert (await other).json == {"pdus": {honest.event_id: {}}}
+        self.assert_no_errors()
+
     async def test_events_that_come_again_in_other_transactions_are_shown_once(self) -> None:
         message = self.factory.message(self.mallory)
         assert await self.tell(message) == {}
