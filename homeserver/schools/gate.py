@@ -102,7 +102,8 @@ class Gate:
                 raise Hidden  # it was made known as theirs, and is another's
             if server_of(by) != self._server:
                 if place.host is not None:
-                    return  # the host judges who of other regions belongs in its room
+                    await self._check_at_host(act, place)
+                    return
                 await self._ask_for_newcomer(act, by, place)
         standing = None if place is None else await self._find_standing(act.room.room_id, by, grants, place)
         if place is None or standing is None or not may(standing, Action.ENTER, place.kind):
@@ -122,6 +123,13 @@ class Gate:
         if grants or self._visitors is None:
             return find_standing(by, grants, place)
         return find_standing(by, grants, place) or await self._visitors.find_standing(by, room_id, place)
+
+    async def _check_at_host(self, act: RoomAct, place: Place) -> None:
+        """The host judges who of other regions belongs in its room; of ours they ask nobody in who does not."""
+        if isinstance(act, policy.Invite):
+            person = act.person
+            if person is None or find_standing(person, await self._facts.grants(person), place) is None:
+                raise Hidden
 
     async def _ask_for_newcomer(self, act: RoomAct, by: UserID, place: Place) -> None:
         """Ask somebody's region for them when they want in; whatever else they do counts by what it has said before."""

@@ -331,7 +331,8 @@ class Sharing(CooperationCase):
         assert await self.may(self.ours, self.guest.user_id, self.room_id) == [False] * 3
         again = await self.south.log_in("teacher1", PASSWORD)
         assert (await again.ok("GET", "/joined_rooms"))["joined_rooms"] == []
-        assert "leave_network_room" in await self.ours.audit()
+        assert "claim_ended" in await self.ours.audit()
+        assert "leave_network_room" in await self.theirs.audit()
 
     async def test_a_teacher_whose_region_is_cut_off_is_out_when_the_claim_has_run_out(self) -> None:
         self.cut(self.south)

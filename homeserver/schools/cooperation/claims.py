@@ -24,6 +24,7 @@ from homeserver.schools.books import World
 from homeserver.schools.cooperation.network import Network, Without
 from homeserver.schools.facts import Facts, build_agreement
 from homeserver.schools.rights import Kind, Place, rank
+from homeserver.storage.audit import AuditEntry, append_audit
 from homeserver.storage.changes import SchoolChanged
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.schools import claims as table
@@ -41,6 +42,8 @@ PATH: Final = "/_parta/federation/v1/claims"
 MOST_PEOPLE: Final = 100
 """For how many people claims are asked at once, and how many claims are taken back at once."""
 MOST_BYTES: Final = 1 << 20
+PATIENCE_S: Final = 10.0
+"""How long another region may take for an answer: the others wait for theirs."""
 PAGE: Final = 500
 
 _log: Final = logging.getLogger(__name__)
@@ -126,9 +129,9 @@ class Claims:
             given = list(several)
             for begin in range(0, len(given), MOST_PEOPLE):
                 part = given[begin : begin + MOST_PEOPLE]
-                body = {"claims": [each.claim_id for each in part], "people": [each.user_id for each in part]}
+                body = {"people": [each.user_id for each in part]}
                 try:
-                    await self._ground.peers.ask(server, "POST", f"{PATH}/revoke", body=body, most_bytes=MOST_BYTES)
+                    await self._ground.peers.ask(server, "POST", f"{PATH}/revoke", body=body, timeout_s=PATIENCE_S)
                 except (RemoteFault, Refused) as fault:
                     _log.info("%s cannot be told which claims are taken back: %s", server, fault)
                     untold |= {each.user_id for each in part}
@@ -166,8 +169,10 @@ class Claims:
             if not ground.may_talk(server):
                 await self._drop(await ground.database.read(table.load_held_from, server, PAGE), "region refused")
         soon_ms = ground.world.now_ms() + LIFE_MS // 2
-        held = await ground.database.read(table.load_held_before, soon_ms, PAGE)
-        await self._renew(held, "run out", patient=True)
+        last: HeldClaim | None = None
+        while held := await ground.database.read(table.load_held_before, soon_ms, last, PAGE):
+            await self._renew(held, "run out", patient=True)
+            last = held[-1]
 
     async def _renew(self, held: Sequence[HeldClaim], why: str, *, patient: bool) -> None:
         """Ask again for claims; if `patient`, one whose region cannot be asked stays as long as it is good."""
@@ -213,7 +218,7 @@ class Claims:
         """
         ground, server = self._ground, cooperation.peer_server
         body = {"cooperation": cooperation.cooperation_id, "people": list(people)}
-        answer = await ground.peers.ask(server, "POST", PATH, body=body, most_bytes=MOST_BYTES)
+        answer = await ground.peers.ask(server, "POST", PATH, body=body, timeout_s=PATIENCE_S, most_bytes=MOST_BYTES)
         given = answer.get("claims")
         if not isinstance(given, list) or len(given) > len(people):
             raise BadAnswer("claims is no list of as many as were asked for")
@@ -244,7 +249,9 @@ class Claims:
         rooms = await self._ground.database.read(load_rooms_with, people)
         left = {room_id for user_id in people for room_id in rooms.get(user_id, ())}
         without = Without(claims=frozenset((claim.user_id, claim.cooperation_id) for claim in claims))
-        await self._ground.network.settle(left, [partial(_remove_held, claims)], without=without, why=why)
+        await self._ground.network.settle(
+            left, [partial(_remove_held, claims, why, self._ground.world)], without=without, why=why
+        )
 
 
 def _by_cooperation(claim: HeldClaim) -> tuple[str, str]:
@@ -281,9 +288,19 @@ def _write_held(txn: Txn, claims: Sequence[HeldClaim]) -> None:
     txn.tell(SchoolChanged(position=txn.position(), people=people, rooms=frozenset()))
 
 
-def _remove_held(claims: Sequence[HeldClaim], txn: Txn) -> None:
-    """Part of a unit of work: claims are forgotten."""
+def _remove_held(claims: Sequence[HeldClaim], why: str, world: World, txn: Txn) -> None:
+    """Part of a unit of work: claims are forgotten, and the log says so."""
     table.remove_held(txn, claims)
+    for claim in claims:
+        entry = AuditEntry(
+            org_id=claim.org_id,
+            at_ms=world.now_ms(),
+            done_by=world.service,
+            deed="claim_ended",
+            subject=claim.user_id,
+            detail={"cooperation": claim.cooperation_id, "why": why},
+        )
+        append_audit(txn, entry)
     people = frozenset(claim.user_id for claim in claims)
     txn.tell(SchoolChanged(position=txn.position(), people=people, rooms=frozenset()))
 

@@ -20,7 +20,7 @@ from federation.errors import BadIdentifier, Refused, RemoteFault
 from federation.ids import RoomID, ServerName, parse_room_id
 from homeserver.policy import Hidden, Invalid
 from homeserver.schools.books import World
-from homeserver.schools.cooperation.claims import Asks
+from homeserver.schools.cooperation.claims import PATIENCE_S, Asks
 from homeserver.schools.cooperation.network import Network, Without
 from homeserver.schools.names import parse_title
 from homeserver.schools.rights import COOPERATIVE, KINDS, Kind, Role, Standing
@@ -126,7 +126,7 @@ class Notices:
                 await self.take(peer, cooperation_id, notice)
             else:
                 path = f"{PATH}/{quote(cooperation_id, safe='')}"
-                await self._peers.ask(peer, "PUT", path, body=to_builtins(notice))
+                await self._peers.ask(peer, "PUT", path, body=to_builtins(notice), timeout_s=PATIENCE_S)
         except (RemoteFault, Refused, Invalid) as fault:
             _log.info("%s has not taken what there is of cooperation %s: %s", peer, cooperation_id, fault)
             return False

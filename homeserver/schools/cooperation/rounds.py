@@ -94,20 +94,25 @@ class Rounds:
             self._reactor.callLater(0, self._begin)
 
     async def go(self) -> None:
-        """One round: what has changed since the last, and everything once an hour."""
+        """One round: what has changed since the last, and everything once an hour. First what needs nobody else, then
+        whom others must not trust any more.
+        """
         async with self._turn:
             people, self._people = self._people, set()
             rooms, self._rooms = self._rooms, set()
-            everything = self.world.now_ms() - self._all_at_ms >= _ALL_MS
-            await self._notices.tell()
-            untold = await self._claims.recall(None if everything else people) if everything or people else set()
-            await self._claims.renew()
-            found = await self._database.read(load_rooms_with, sorted(people))
-            await self._network.settle_each({*rooms, *(room_id for ids in found.values() for room_id in ids)})
+            looked_ms, self._all_at_ms = self._all_at_ms, 0  # a round that is cut off is made up for by a whole one
+            everything = self.world.now_ms() - looked_ms >= _ALL_MS
             if everything:
+                looked_ms = self.world.now_ms()
                 await self._settle_all()
-                self._all_at_ms = self.world.now_ms()
+            else:
+                found = await self._database.read(load_rooms_with, sorted(people))
+                await self._network.settle_each(rooms.union(*found.values()))
+            untold = await self._claims.recall(None if everything else people)
+            await self._notices.tell()
+            await self._claims.renew()
             self._people |= untold
+            self._all_at_ms = looked_ms
 
     async def _settle_all(self) -> None:
         after = ""
@@ -134,7 +139,6 @@ class Rounds:
         try:
             await self.go()
         except (StorageUnavailable, Refused, Invalid) as fault:
-            self._all_at_ms = 0
             _log.warning("cooperations were not seen to, but will be the next time: %s", fault)
 
 

@@ -38,7 +38,12 @@ class HeldClaim(Struct, frozen=True):
 
 
 def append_given(txn: Txn, claims: Iterable[GivenClaim]) -> None:
-    """Remember claims that are about to be given."""
+    """Remember claims that are about to be given, each in the place of the one before."""
+    claims = list(claims)
+    txn.many(
+        "DELETE FROM claims_given WHERE user_id = ? AND cooperation_id = ? AND org_id = ?",
+        [(claim.user_id, claim.cooperation_id, claim.org_id) for claim in claims],
+    )
     sql = (
         "INSERT INTO claims_given (claim_id, user_id, cooperation_id, org_id, role, audience, valid_until_ms)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -73,10 +78,14 @@ def load_held(txn: Txn, user_id: UserID) -> list[HeldClaim]:
     return [HeldClaim(*row) for row in txn.all(f"{_HELD} WHERE user_id = ?", (user_id,))]
 
 
-def load_held_before(txn: Txn, until_ms: int, limit: int) -> list[HeldClaim]:
-    """Load the claims that run out before that time, the first ones first."""
-    sql = f"{_HELD} WHERE valid_until_ms < ? ORDER BY valid_until_ms, user_id LIMIT ?"
-    return [HeldClaim(*row) for row in txn.all(sql, (until_ms, limit))]
+def load_held_before(txn: Txn, until_ms: int, after: HeldClaim | None, limit: int) -> list[HeldClaim]:
+    """Load the claims that run out before that time, a page from behind `after`, the first ones first."""
+    last = (-1, "", "") if after is None else (after.valid_until_ms, after.user_id, after.cooperation_id)
+    sql = (
+        f"{_HELD} WHERE valid_until_ms < ? AND (valid_until_ms, user_id, cooperation_id) > (?, ?, ?)"
+        " ORDER BY valid_until_ms, user_id, cooperation_id LIMIT ?"
+    )
+    return [HeldClaim(*row) for row in txn.all(sql, (until_ms, *last, limit))]
 
 
 def load_held_from(txn: Txn, server: ServerName, limit: int) -> list[HeldClaim]:
