@@ -9,7 +9,7 @@ Spec: client-server-api#receiving-notifications, client-server-api#marking-notif
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from federation.auth import PowerLevels
 from federation.event import Event
@@ -19,7 +19,8 @@ from homeserver.push.rulebook import Rulebook
 from homeserver.push.rules import Outcome, RuleSet
 from homeserver.rooms.head import CREATE, POWER_LEVELS, Head
 from homeserver.rooms.room import Room
-from homeserver.storage.changes import EventAdded, ReceiptMoved
+from homeserver.storage.changes import EventAdded, ReceiptMoved, UserDataChanged
+from homeserver.storage.data import load_ignored
 from homeserver.storage.database import Change, Database, Txn
 from homeserver.storage.events import RoomEvent
 from homeserver.storage.receipts import load_reads
@@ -33,6 +34,9 @@ MOST_KNOWN: Final = 50_000
 """How many people's rooms are counted in memory."""
 MOST_JUDGED: Final = 5_000
 """Of how many events the outcome is remembered for those who share a rule set."""
+
+Moved: TypeAlias = ReceiptMoved | UserDataChanged
+"""What changes how much is unread for one person, besides events."""
 
 
 class Waiting(NamedTuple):
@@ -109,7 +113,8 @@ class Counts:
         self._find_live = find_live
         self._known: OrderedDict[tuple[UserID, RoomID], Unread] = OrderedDict()
         self._judged: dict[int, _Judgements] = {}
-        self._loading: dict[UserID, list[list[ReceiptMoved]]] = {}
+        self._ignored: dict[UserID, frozenset[str]] = {}
+        self._loading: dict[UserID, list[list[Moved]]] = {}
 
     def find(self, user_id: UserID, room_id: RoomID) -> Unread | None:
         """What is unread in a room that the person is in, carried on to now; None where memory does not tell."""
@@ -120,11 +125,12 @@ class Counts:
             return None
         upto = log.events[-1].stream if log.events else log.floor
         if upto > unread.upto:
-            rules, room = self._rulebook.find(user_id), self._find_live(room_id)
-            if log.floor > unread.upto or rules is None or room is None:
+            rules, room, ignored = self._rulebook.find(user_id), self._find_live(room_id), self._ignored.get(user_id)
+            if log.floor > unread.upto or rules is None or room is None or ignored is None:
                 return None
             for held in log.since(unread.upto, upto):
-                if not self._carry_on(unread, held, user_id, rules, room):
+                is_heard = held.event.sender not in ignored or held.event.redacts is not None
+                if is_heard and not self._carry_on(unread, held, user_id, rules, room):
                     del self._known[key]
                     return None
             unread.upto = upto
@@ -134,19 +140,22 @@ class Counts:
     async def load(self, user_id: UserID, room_ids: Collection[RoomID]) -> Mapping[RoomID, Unread]:
         """What is unread in some rooms that the person is in."""
         rules = await self._rulebook.load(user_id)
-        moved: list[ReceiptMoved] = []
+        moved: list[Moved] = []
         self._loading.setdefault(user_id, []).append(moved)
         try:
             live = [room for room_id in room_ids if (room := self._find_live(room_id)) is not None]
             settings = {room.room_id: _LiveSetting(room.shown) for room in live}
             reader = Reader(user_id=user_id, rules=rules, settings=settings, upto=self._streams.position)
-            loaded = await self._database.read(load_unread, reader, room_ids)
+            loaded, ignored = await self._database.read(load_unread, reader, room_ids)
         finally:
             _take_out(self._loading, user_id, moved)
         for room_id, unread in loaded.items():
             self._known[user_id, room_id] = unread
-        for receipt in moved:
-            self._read(receipt)
+        if len(self._ignored) >= MOST_KNOWN:
+            self._ignored.clear()
+        self._ignored[user_id] = ignored
+        for change in moved:
+            self._take_up(change)
         while len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)
         return loaded
@@ -159,14 +168,20 @@ class Counts:
         """Take up what has been read, and forget the rooms that people have left."""
         self._rulebook.heed(changes)
         for change in changes:
-            if isinstance(change, ReceiptMoved):
-                self._read(change)
+            if isinstance(change, ReceiptMoved | UserDataChanged):
+                self._take_up(change)
                 for moved in self._loading.get(change.user_id, ()):
                     moved.append(change)
             elif isinstance(change, EventAdded):
                 event = change.event.event
                 if event.type == MEMBER and event.membership != "join":
                     self._known.pop((UserID(event.state_key or ""), event.room_id), None)
+
+    def _take_up(self, change: Moved) -> None:
+        if isinstance(change, ReceiptMoved):
+            self._read(change)
+        elif change.kind == "account_data" and change.room_id is None:
+            self._ignored.pop(change.user_id, None)
 
     def _read(self, receipt: ReceiptMoved) -> None:
         unread = self._known.get((receipt.user_id, receipt.room_id))
@@ -225,7 +240,7 @@ class _Judgements:
         self.mentioned = frozenset(_strings(user_ids)) if isinstance(user_ids, list) else frozenset()
 
 
-def _take_out(lists: dict[UserID, list[list[ReceiptMoved]]], user_id: UserID, taken: list[ReceiptMoved]) -> None:
+def _take_out(lists: dict[UserID, list[list[Moved]]], user_id: UserID, taken: list[Moved]) -> None:
     """Take one list out of those of a person, by what it is and not by what it holds."""
     left = [each for each in lists[user_id] if each is not taken]
     if left:
@@ -302,20 +317,26 @@ class Reader:
     upto: int
 
 
-def load_unread(txn: Txn, reader: Reader, room_ids: Collection[RoomID]) -> dict[RoomID, Unread]:
-    """What is unread in some rooms, from the tables."""
+def load_unread(txn: Txn, reader: Reader, room_ids: Collection[RoomID]) -> tuple[dict[RoomID, Unread], frozenset[str]]:
+    """What is unread in some rooms, from the tables, and whom the person ignores: what those send does not count.
+
+    Spec: client-server-api#ignoring-users
+    """
+    ignored = load_ignored(txn, reader.user_id)
     unread = {room_id: Unread([], reader.upto) for room_id in room_ids}
     arrivals = load_arrivals(txn, reader.user_id, room_ids)
     read: dict[int, dict[str | None, int]] = {arrival.room_nid: {} for arrival in arrivals}
     for room_nid, thread, upto in load_reads(txn, reader.user_id, list(read)):
         read[room_nid][thread] = upto
     for arrival in arrivals:
-        waiting = _find_waiting(txn, reader, arrival, read[arrival.room_nid])
+        waiting = _find_waiting(txn, reader, arrival, read[arrival.room_nid], ignored)
         unread[arrival.room_id] = Unread(waiting, reader.upto)
-    return unread
+    return unread, ignored
 
 
-def _find_waiting(txn: Txn, reader: Reader, arrival: Arrival, read: dict[str | None, int]) -> list[Waiting]:
+def _find_waiting(
+    txn: Txn, reader: Reader, arrival: Arrival, read: dict[str | None, int], ignored: frozenset[str]
+) -> list[Waiting]:
     floor = max(arrival.stream, read.pop(None, 0))
     entries = _load_entries(txn, arrival, floor, max(floor, read.get(MAIN, 0)), reader.upto)
     if not entries:
@@ -327,7 +348,8 @@ def _find_waiting(txn: Txn, reader: Reader, arrival: Arrival, read: dict[str | N
     setting = reader.settings.get(arrival.room_id) or StoredSetting(txn, arrival.room_id, reader.upto)
     waiting = []
     for entry, thread in zip(entries, threads, strict=True):
-        if entry.sender != reader.user_id and entry.stream > read.get(thread, 0):
+        is_counted = entry.sender != reader.user_id and entry.sender not in ignored
+        if is_counted and entry.stream > read.get(thread, 0):
             outcome = reader.rules.evaluate(entry, reader.user_id, setting)
             if outcome.notify:
                 waiting.append(Waiting(entry.stream, thread, outcome.highlight, entry.event_id))

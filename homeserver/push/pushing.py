@@ -253,8 +253,10 @@ class Pushing:
         if (is_own or event.redacts is not None) and self._badges.waits(user_id, room.room_id):
             self._badges.spoil(user_id, room.room_id)
             self._renew_badge(reached)
-        notice = None if is_own else await self._judge(user_id, held, room)
-        if notice is None or event.sender in await self._load_ignored(user_id, reached):
+        if is_own or event.sender in await self._load_ignored(user_id, reached):
+            return
+        notice = await self._judge(user_id, held, room)
+        if notice is None:
             return
         for line in reached.lines.values():
             line.put(notice)

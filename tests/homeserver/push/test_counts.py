@@ -169,6 +169,23 @@ class UnreadCounts(SyncCase):
         assert "timeline" not in joined(answer, self.room)
         assert unread(answer, self.room) == (1, 0)
 
+    async def test_what_somebody_ignored_sends_does_not_count(self) -> None:
+        await self.carol.join(self.room)
+        path = f"/user/{self.bob.user_id}/account_data/m.ignored_user_list"
+        await self.alice.say(self.room)
+        assert unread(await self.bob.sync(), self.room) == (1, 0)
+        await self.bob.ok("PUT", path, {"ignored_users": {self.alice.user_id: {}}})
+        await self.mention(self.bob)
+        await self.carol.say(self.room)
+        assert unread(await self.bob.sync(), self.room) == (1, 0)
+        await self.mention(self.bob)
+        await self.carol.say(self.room)
+        assert unread(await self.bob.sync(), self.room) == (2, 0)
+        assert await self.count() == (2, 0)
+        await self.bob.ok("PUT", path, {"ignored_users": {}})
+        await self.mention(self.bob)
+        assert (await self.count())[1] == 3
+
     async def test_people_have_rules_of_their_own(self) -> None:
         await self.carol.join(self.room)
         await self.carol.ok("PUT", f"/pushrules/global/room/{quote(self.room)}", {"actions": []})
