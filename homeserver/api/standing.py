@@ -89,6 +89,8 @@ SUSPENDED_MAY_NOT: Final = frozenset(
         ("DELETE", _V3 + "/profile/{userId}/{keyName}"),
         ("PUT", _V3 + "/profile/{userId}/displayname"),
         ("PUT", _V3 + "/profile/{userId}/avatar_url"),
+        ("DELETE", _V3 + "/profile/{userId}/displayname"),
+        ("DELETE", _V3 + "/profile/{userId}/avatar_url"),
     }
 )
 """Spec: client-server-api#account-suspension"""

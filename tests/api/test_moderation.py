@@ -40,6 +40,10 @@ class Locking(ModerationCase):
         self.assertEqual(refused, (403, "M_USER_SUSPENDED"))
         upgrade = await self.bob.refused("POST", f"/rooms/{room}/upgrade", {"new_version": "12"})
         self.assertEqual(upgrade, (403, "M_USER_SUSPENDED"))
+        for field in ("displayname", "avatar_url", "org.example.pet"):
+            for method, body in (("PUT", {field: "x"}), ("DELETE", None)):
+                refused = await self.bob.refused(method, f"/profile/{self.bob.user_id}/{field}", body)
+                self.assertEqual(refused, (403, "M_USER_SUSPENDED"), (method, field))
         await self.bob.sync()
         await self.head.ok("PUT", path, {"suspended": False})
         await self.bob.send(room, "hi")

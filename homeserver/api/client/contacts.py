@@ -9,7 +9,7 @@ from homeserver.api.errors import MatrixError
 from homeserver.api.route import Call, Reply, Route
 
 _V3 = "/_matrix/client/v3"
-_REQUESTS = ("register", "account/password", "account/3pid")
+_REQUESTS = ("register", "account/password")
 _ADDITIONS = ("", "/add", "/bind")
 _REMOVALS = ("/delete", "/unbind")
 
@@ -27,9 +27,10 @@ def routes() -> tuple[Route, ...]:
         for place in _REQUESTS
         for medium in ("email", "msisdn")
     )
+    own = (_route(f"account/3pid/{medium}/requestToken", _refuse_own, auth="none") for medium in ("email", "msisdn"))
     additions = (_route(f"account/3pid{suffix}", _refuse_credentials) for suffix in _ADDITIONS)
     removals = (_route(f"account/3pid{suffix}", _remove) for suffix in _REMOVALS)
-    return (listing, *requests, *additions, *removals)
+    return (listing, *requests, *own, *additions, *removals)
 
 
 def _route(place: str, handle: Any, **more: Any) -> Route:
@@ -52,6 +53,11 @@ async def _list(call: Call) -> Reply:
 async def _refuse_medium(call: Call) -> Reply:
     """The same for every address, be it known to anybody or not."""
     raise MatrixError(403, "M_THREEPID_DENIED", "This server takes no addresses or phone numbers")
+
+
+async def _refuse_own(call: Call) -> Reply:
+    """As `_refuse_medium`, in the word that there is for it where somebody would add one to their account."""
+    raise MatrixError(400, "M_THREEPID_MEDIUM_NOT_SUPPORTED", "This server takes no addresses or phone numbers")
 
 
 async def _refuse_credentials(call: Call) -> Reply:
