@@ -6,7 +6,7 @@ told to those with whom they share a room; being active goes on without being to
 Spec: client-server-api#presence
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
@@ -73,6 +73,7 @@ class Presences:
         self._clock = clock
         self.now_ms = now_ms
         self._known: dict[UserID, Presence] = {}
+        self._heard: dict[UserID, frozenset[RoomID]] = {}
         self._leaves_ms: dict[UserID, int] = {}
         self._sweep: IDelayedCall | None = None
 
@@ -135,7 +136,13 @@ class Presences:
             return
         if presence.state != "offline":
             self._expect(user_id, self.now_ms() + HEARD_MS)
+        self._heard[user_id] = frozenset(rooms)
         self._change(user_id, presence, rooms)
+
+    def heard_in(self, rooms: Iterable[RoomID]) -> list[UserID]:
+        """People of other servers who are there, and were in one of those rooms when that was said."""
+        some = frozenset(rooms)
+        return [user_id for user_id, theirs in self._heard.items() if not some.isdisjoint(theirs)]
 
     def close(self) -> None:
         """Nobody is waited for any more."""
@@ -151,6 +158,7 @@ class Presences:
     def _change(self, user_id: UserID, presence: Presence, rooms: Sequence[RoomID] = ()) -> None:
         if presence.state == "offline" and presence.status is None:
             self._known.pop(user_id, None)
+            self._heard.pop(user_id, None)
         else:
             self._known[user_id] = presence
         self._streams.show_presence(user_id, rooms)
@@ -163,6 +171,7 @@ class Presences:
             del self._leaves_ms[user_id]
             known = self._known.get(user_id)
             if known is not None and known.state != "offline":
-                self._change(user_id, replace(known, state="offline", status=None))
+                rooms = self._heard.get(user_id, ())
+                self._change(user_id, replace(known, state="offline", status=None), tuple(rooms))
         if self._leaves_ms:
             self._sweep = self._clock.callLater(SWEEP_S, self._sweep_absent)

@@ -124,6 +124,11 @@ class Streams:
             return {}
         return {feed: None} | {other: None for log in feed.rooms.values() for other in log.feeds}
 
+    def rooms_of(self, user_id: UserID) -> Iterable[RoomID]:
+        """The rooms that a person is in; only while they have a feed."""
+        feed = self._feeds.get(user_id)
+        return () if feed is None else feed.rooms
+
     # who listens
 
     @contextmanager

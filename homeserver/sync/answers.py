@@ -416,7 +416,9 @@ class Answers:
         presences, user_id = self._sources.presences, draft.request.user_id
         people = draft.news.presence
         if draft.since is None and presences.enabled:
-            others = [feed.user_id for feed in self._sources.streams.companions(user_id)]
+            streams = self._sources.streams
+            others = [feed.user_id for feed in streams.companions(user_id)]
+            others += presences.heard_in(streams.rooms_of(user_id))
             people = [other for other in others if presences.find(other).state != "offline"]
         wanted = draft.request.filter.presence
         shown = [

@@ -95,7 +95,8 @@ class Sync:
         typing, presences = self._sources.typing, self._sources.presences
         stirred = self._streams.stirred_since(since.serial)
         news.typing = [room_id for room_id in feed.rooms if room_id in stirred or typing.users(room_id)]
-        others = [other.user_id for other in self._streams.companions(request.user_id)] if presences.enabled else ()
+        others = [other.user_id for other in self._streams.companions(request.user_id)] if presences.enabled else []
+        others += presences.heard_in(feed.rooms)
         news.presence = [other for other in others if presences.find(other).state != "offline"]
         return news, heard
 

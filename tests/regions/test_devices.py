@@ -216,6 +216,44 @@ class Claims(DevicesCase):
         assert (claimed["one_time_keys"], set(claimed["failures"])) == ({}, {self.south.name})
 
 
+class Together(DevicesCase):
+    """What one region really sends, as the other takes it."""
+
+    async def until_changed(self, person: Person) -> list[str]:
+        """Whose devices have changed, as soon as a sync says so."""
+        for _ in range(20):
+            changed: list[str] = (await person.sync(timeout=5_000)).get("device_lists", {}).get("changed", [])
+            if changed:
+                return changed
+        raise AssertionError("nobody's devices have changed")
+
+    async def test_new_devices_are_told_and_their_list_is_not_asked_for_again(self) -> None:
+        await self.share(initial_state=[ENCRYPTED])
+        await self.alice.sync()
+        await self.publish_keys(self.bob)
+        assert await self.until_changed(self.alice) == [self.bob.user_id]
+        await self.known(self.bob)
+        line = self.overhear(self.north)
+        tablet = await self.south.log_in("bob")
+        await self.publish_keys(tablet)
+        assert await self.until_changed(self.alice) == [self.bob.user_id]
+        assert set((await self.known(self.bob))[self.bob.user_id]) == {self.bob.device_id, tablet.device_id}
+        assert line.count(DEVICES) == 0
+
+    async def test_messages_go_from_device_to_device_both_ways(self) -> None:
+        await self.share()
+        for sender, receiver in ((self.alice, self.bob), (self.bob, self.alice)):
+            await receiver.sync()
+            messages = {receiver.user_id: {receiver.device_id: {"a": sender.user_id}}}
+            await sender.ok("PUT", "/sendToDevice/m.secret/1", {"messages": messages})
+            got: list[Any] = []
+            for _ in range(20):
+                got += (await receiver.sync(timeout=5_000)).get("to_device", {}).get("events", [])
+                if got:
+                    break
+            assert got == [{"type": "m.secret", "sender": sender.user_id, "content": {"a": sender.user_id}}]
+
+
 class Lies(DevicesCase):
     """What another server answers is its own people's, well-formed and not too much, or it is not heard."""
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from homeserver.devices.remote import receiving
+from homeserver.ephemeral.presence import HEARD_MS
 from homeserver.storage import remotedevices
 from tests.kit.neighbours import NeighboursCase
 from tests.kit.people import Person
@@ -115,6 +116,18 @@ class Presence(Told):
             assert await self.presence() == {self.bob.user_id: state}
         shown = await self.alice.ok("GET", f"/presence/{self.bob.user_id}/status")
         assert shown["presence"] == "offline"
+
+    async def test_a_first_sync_shows_who_is_there_and_whose_server_says_nothing_more_is_gone(self) -> None:
+        push = [{"user_id": self.bob.user_id, "presence": "online"}]
+        await self.tell(self.south, "m.presence", {"push": push})
+        self.alice.since = None
+        assert await self.presence() == {self.bob.user_id: "online"}
+        presences = self.north.running.told.presences
+        self.north.late_ms = 2 * HEARD_MS
+        presences.close()  # what would sweep in a while
+        presences._sweep_absent()
+        assert await self.presence() == {self.bob.user_id: "offline"}
+        assert presences.heard_in([self.room_id]) == []  # type: ignore[list-item]  # as it came
 
     async def test_of_others_nothing_is_told(self) -> None:
         stranger = f"@stranger:{self.south.name}"
