@@ -5,6 +5,7 @@ Spec: client-server-api#sending-events-to-a-room, client-server-api#redactions
 
 from collections.abc import Mapping
 
+from federation.errors import Refused
 from federation.event import Event
 from federation.ids import EventID, UserID
 from homeserver.policy import Invalid, NotFound, Policy, Redact, SendEvent
@@ -67,7 +68,7 @@ class Sending:
         )
 
     async def redact(self, origin: Origin, room_id: str, event_id: str, reason: str | None) -> EventID:
-        """Redact an event that the sender may see.
+        """Redact an event that the sender may see: their own, or anybody's with the room's power to redact.
 
         Raises: NotFound when there is none.
         Spec: client-server-api#put_matrixclientv3roomsroomidredacteventidtxnid
@@ -118,6 +119,7 @@ class Sending:
 
     async def _redact(self, origin: Origin, room_id: str, event_id: str, content: Mapping[str, object]) -> EventID:
         room, target = await self._open_redaction(origin.user_id, room_id, event_id)
+        _check_power(room, origin.user_id, target.event)
         draft = Draft(
             type=REDACTION,
             sender=origin.user_id,
@@ -127,6 +129,18 @@ class Sending:
             origin=origin,
         )
         return (await self._rooms.append(room, draft)).event_id
+
+
+def _check_power(room: Room, by: UserID, target: Event) -> None:
+    """Refuse those to redact what others said who have no power to.
+
+    The rules of rooms let all people of a server redact what its people said: who of them may is for the server.
+
+    Spec: client-server-api#redactions
+    """
+    levels = room.head.levels
+    if by != target.sender and levels.power_of(by) < levels.redact:
+        raise Refused("redaction", "the sender may not redact what others sent")
 
 
 def _target_of(content: Mapping[str, object]) -> str:

@@ -209,13 +209,22 @@ class Redacting(SendCase):
     async def test_people_redact_their_own_and_moderators_everything(self) -> None:
         for version in ("1", "3", "12"):
             room = await self.room(self.bob, self.carol, room_version=version)
-            own, others = await self.bob.say(room), await self.carol.say(room)
+            own, others = await self.bob.say(room), await self.carol.say(room, "mine")
             await self.bob.redact(room, own)
-            if version != "1":  # who has one server may redact what its people said, before version 3 by event ID
-                levels = await self.alice.state(room, "m.room.power_levels")
-                await self.alice.put(room, "m.room.power_levels", {**levels, "redact": 0})
+            self.assertEqual(await self.bob.refused("PUT", self.redact_path(room, others), {}), FORBIDDEN)
+            as_event = self.path(room, "m.room.redaction")
+            self.assertEqual(await self.bob.refused("PUT", as_event, {"redacts": others}), FORBIDDEN)
+            self.assertEqual(await self.alice.bodies(room), ["mine", ""])
             await self.alice.redact(room, others)
             self.assertEqual(await self.alice.bodies(room), ["", ""])
+
+    async def test_in_a_room_that_says_so_everybody_redacts_everything(self) -> None:
+        room = await self.room(self.bob, self.carol)
+        said = await self.carol.say(room)
+        levels = await self.alice.state(room, "m.room.power_levels")
+        await self.alice.put(room, "m.room.power_levels", {**levels, "redact": 0})
+        await self.bob.redact(room, said)
+        self.assertEqual(await self.carol.bodies(room), [""])
 
     async def test_what_is_redacted_stays_so_and_keeps_its_first_reason(self) -> None:
         room = await self.room()
