@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import quote
 
 from federation.ids import UserID
-from homeserver.policy import Join, SeeRoom, SendEvent, allows
+from homeserver.policy import Invite, Join, SeeRoom, SendEvent, allows
 from homeserver.rooms.room import Room
 from homeserver.schools.demo import PASSWORD, make_demo
 from homeserver.schools.rights import Kind
@@ -345,6 +345,16 @@ class Sharing(CooperationCase):
         await self.ours.round()
         assert await self.ours.members(self.room_id) == {self.host.user_id}
 
+    async def test_the_host_asks_only_those_of_another_region_in_who_belong(self) -> None:
+        room, host = await self.theirs.room(self.room_id), UserID(f"@_parta:{self.north.name}")
+        policy = self.south.running.core.policy
+        asked = {
+            name: await allows(policy, Invite(by=host, room=room, person=UserID(f"@{name}:{self.south.name}")))
+            for name in ("teacher2", "pupil1", "parent1", "newcomer", "nobody")
+        }
+        assert [name for name, may_be in asked.items() if may_be] == ["teacher2"]
+        assert not await allows(policy, Invite(by=host, room=room, person=None))
+
     async def test_a_claim_is_renewed_before_it_runs_out(self) -> None:
         self.north.late_ms = self.south.late_ms = 3 * 60 * 60 * 1000 // 2
         await self.ours.round()
@@ -396,3 +406,9 @@ class Sharing(CooperationCase):
         await self.south.restart()
         await self.south.running.cooperation.rounds.go()
         assert await self.ours.members(self.room_id) == {self.host.user_id}
+
+
+class SharingOtherDatabases(Sharing):
+    """The same with the databases of the two exchanged."""
+
+    dialects = ("postgresql", "sqlite")
