@@ -146,15 +146,13 @@ class Media:
 
         Raises:
             MediaTaken: It has its file.
-            Refused: It was not given to that person (one answer, whoever may have it), or has expired, or that person
-                may not upload such a file.
+            NotFound: It was given to nobody, has expired, or has a file of somebody else's: one answer for all.
+            Refused: It waits for somebody else's file, or that person may not upload such a file.
             TooLarge: It is larger than this server takes.
 
         Spec: client-server-api#put_matrixmediav3uploadservernamemediaid
         """
-        if by != await self._database.read(table.find_holder, origin, media_id, self._world.now_ms()):
-            raise Refused("media", "This address was not given to you, or it has expired")
-        await self._database.read(table.find_pending, origin, media_id, self._world.now_ms())
+        await self._database.read(_check_given, by, origin, media_id, self._world.now_ms())
         await self._keep(table.fill_pending, await self._store(by, media_id, upload))
         for waiter in self._waiting.pop(media_id, ()):
             waiter.callback(None)
@@ -372,3 +370,18 @@ def _build_preview(look: Act, page: str) -> Act:
 
 def _pass_unavailable(failure: Failure) -> None:
     failure.trap(StorageUnavailable)  # type: ignore[no-untyped-call]  # Twisted's
+
+
+def _check_given(txn: Txn, by: UserID, origin: ServerName, media_id: str, now_ms: int) -> None:
+    """Refuse a file for an address that does not wait for one of that person's; see :meth:`Media.fill`."""
+    is_theirs = by == table.find_holder(txn, origin, media_id, now_ms)
+    try:
+        waits = table.find_pending(txn, origin, media_id, now_ms) is not None
+    except MediaTaken:
+        if is_theirs:
+            raise
+        waits = False
+    if not waits:
+        raise NotFound("No file is waited for at this address")
+    if not is_theirs:
+        raise Refused("media", "This address was not given to you")

@@ -199,9 +199,9 @@ class Files(ServerCase):
         assert (again.status, again.errcode) == (409, "M_CANNOT_OVERWRITE_MEDIA")
         assert (await self.ask(bob, _download(given["content_uri"]))).body == b"at last"
         unknown = await self.call("PUT", path[:-3] + "abc", token=alice.token, body=b"x")
-        assert (unknown.status, unknown.body) == (403, thief.body)
+        assert (unknown.status, unknown.errcode) == (404, "M_NOT_FOUND")
         late = await self.call("PUT", path, token=bob.token, body=b"mine")
-        assert (late.status, late.body) == (403, thief.body)
+        assert (late.status, late.body) == (404, unknown.body)
 
     async def test_of_two_uploads_to_one_address_one_is_kept(self) -> None:
         alice = await self.register("alice")
