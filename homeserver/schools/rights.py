@@ -42,8 +42,7 @@ PREVIEWS: Final[frozenset[Role]] = frozenset(Role)
 """Who may learn what a page of a host says that the operator has listed; of any other host nobody."""
 
 SERVERS: Final[frozenset[str]] = frozenset({"profile", "devices", "room", "media"})
-"""What another server is told, by its name in `policy.About`, of whom and what it shares a room with; of others nothing.
-"""
+"""What another server is told, by its name in `policy.About`, of those it shares a room with; of others nothing."""
 
 
 class Kind(StrEnum):

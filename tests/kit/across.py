@@ -42,7 +42,7 @@ def body_of(request: Outgoing) -> Any:
 class AcrossCase(RegionsCase):
     """Alice is in the north, Bob in the south."""
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
         """Let both be there."""
         await super().setUp()
         self.alice, self.bob = await self.north.register("alice"), await self.south.register("bob")

@@ -120,7 +120,9 @@ class Gates(TestCase):
                 room = await self.story.room(kind)
                 for act in act_types():
                     verdict = await self.verdict(build_act(act, stranger, room))
-                    expected = {policy.LogIn: "passes", policy.CloseAccount: "told", policy.Administer: "told"}.get(act, "hidden")
+                    expected = {policy.LogIn: "passes", policy.CloseAccount: "told", policy.Administer: "told"}.get(
+                        act, "hidden"
+                    )
                     if act is policy.SetProfile:  # asked for somebody else here
                         expected = "hidden"
                     assert verdict == expected, (stranger, act)
