@@ -58,6 +58,7 @@ class Places(TestCase):
     async def find_place(self, **changes: Any) -> Place | None:
         """The place of the room while the cooperation is as it was, but for these changes."""
         await self.db.write(_write, replace(self.good, **changes))
+        self.region.facts.heed([SchoolChanged(position=0, people=frozenset(), rooms=frozenset({ROOM}))])
         return await self.region.facts.place(ROOM)
 
     async def test_a_room_is_a_place_while_its_cooperation_is_in_force(self) -> None:
