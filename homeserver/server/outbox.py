@@ -47,7 +47,7 @@ def build_sending(core: Core, doors: Doors, region: RegionParts) -> servers.Send
             token_bytes=world.token_bytes,
         )
     )
-    region.peers.on_heard = sending.hurry
+    region.peers.on_heard = sending.note_heard
     return sending
 
 

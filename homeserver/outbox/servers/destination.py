@@ -23,7 +23,7 @@ class Destination:
     It has taken everything up to `position`; `noted` is what the table has of that. `held` is everything for it above
     `floor`, None while nothing is held. While `position` is below `floor` it is behind: it is told from the tables up
     to `goal`, rooms behind the room `after` are still to be looked at. `has_edus`: rows may wait for it. `most` is how
-    many events it is sent at once.
+    many events it is sent at once. `is_away`: when last tried, it could not be reached.
     """
 
     __slots__ = (
@@ -34,6 +34,7 @@ class Destination:
         "goal",
         "has_edus",
         "held",
+        "is_away",
         "is_busy",
         "most",
         "noted",
@@ -53,7 +54,7 @@ class Destination:
         self.has_edus = floor is None
         self.most = MOST_PDUS
         self.failures = 0
-        self.is_busy = False
+        self.is_away = self.is_busy = False
         self.timer: IDelayedCall | None = None
 
     @property
@@ -118,6 +119,7 @@ class Destination:
     def mend(self) -> None:
         """It has answered."""
         self.failures = 0
+        self.is_away = False
         self.most = min(self.most * 2, MOST_PDUS)
 
     def stop_waiting(self) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
+import msgspec
+
 from federation.ids import EventID, ServerName
 from homeserver.storage.waiting import WaitingEDU
 
@@ -87,13 +89,13 @@ class Encoder:
 
     def __init__(self, server: ServerName) -> None:
         self._server = server
-        self._last: tuple[tuple[object, ...], bytes] = ((), b"")
+        self._last: tuple[tuple[object, ...], msgspec.Raw] = ((), msgspec.Raw())
 
-    def encode(self, parcel: Parcel) -> bytes:
+    def encode(self, parcel: Parcel) -> msgspec.Raw:
         """The body, canonical JSON."""
         key = (parcel.at_ms, tuple(parcel.events), tuple(parcel.edus))
         if key != self._last[0]:
             head = b'{"edus":[' + b",".join(parcel.edus) + b'],"origin":"' + self._server.encode()
             middle = b'","origin_server_ts":' + str(parcel.at_ms).encode() + b',"pdus":['
-            self._last = (key, head + middle + b",".join(parcel.pdus) + b"]}")
+            self._last = (key, msgspec.Raw(head + middle + b",".join(parcel.pdus) + b"]}"))
         return self._last[1]

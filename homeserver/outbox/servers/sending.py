@@ -11,13 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
-import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from federation.errors import PeerRefused, Refused, RemoteFault
+from federation.errors import PeerRefused, PeerUnreachable, Refused, RemoteFault
 from federation.ids import ServerName
 from homeserver.outbox.servers.audiences import Audiences
 from homeserver.outbox.servers.destination import LONGEST_DELAY_S, Destination
@@ -136,8 +135,14 @@ class Sending:
                     destination.hear((kind, key), edu)
                     self._start(destination)
 
+    def note_heard(self, server: ServerName) -> None:
+        """A request of theirs has come: if they could not be reached, they are tried again now."""
+        destination = self._destinations.get(server)
+        if destination is not None and destination.is_away:
+            self.hurry(server)
+
     def hurry(self, server: ServerName) -> None:
-        """Try a server again now that waits: it has shown that it is there."""
+        """Try a server again now that waits."""
         destination = self._destinations.get(server)
         if destination is not None and destination.timer is not None:
             destination.stop_waiting()
@@ -200,6 +205,7 @@ class Sending:
         wait_ms = self._world.peers.retry_ms(destination.server) - self._world.now_ms()
         if wait_ms > 0:
             self._wait(destination, wait_ms / 1000)
+            destination.is_away = True
         else:
             destination.is_busy = True
             self._run(self._tell_all(destination))
@@ -226,7 +232,7 @@ class Sending:
         self._number += 1
         parcel.at_ms = parcel.at_ms or self._world.now_ms()
         path = "/_matrix/federation/v1/send/" + parcel.build_id(f"{self._began_ms}.{self._number}")
-        body = msgspec.Raw(self._encoder.encode(parcel))
+        body = self._encoder.encode(parcel)
         try:
             answer = await self._world.peers.ask(
                 destination.server, "PUT", path, body=body, timeout_s=WITHIN_S, most_bytes=MOST_ANSWER
@@ -253,6 +259,7 @@ class Sending:
         wait_ms = self._world.peers.retry_ms(destination.server) - self._world.now_ms()
         _log.debug("{server} was not told ({fault})", server=destination.server, fault=str(fault))
         self._wait(destination, wait_ms / 1000 if wait_ms > 0 else delay_s)
+        destination.is_away = isinstance(fault, PeerUnreachable)
 
     def _wait(self, destination: Destination, delay_s: float) -> None:
         """Leave a server alone for a while, and hold nothing for it."""
