@@ -16,6 +16,7 @@ from homeserver.rooms.delayed import SentTooFast, TooManyDelayed
 from homeserver.rooms.membership import GuestsForbidden, InvitesBlocked, NoticesStay
 from homeserver.rooms.recommending import NotRecommended
 from homeserver.rooms.remote.faults import IncompatibleVersion
+from homeserver.rooms.send import Suspended
 from homeserver.storage.faults import StorageUnavailable
 
 
@@ -140,6 +141,7 @@ _TABLE: dict[type[BaseException], Callable[..., MatrixError]] = {
     MatrixError: lambda fault: fault,
     Refused: lambda fault: MatrixError(403, "M_FORBIDDEN", fault.why),
     GuestsForbidden: lambda fault: MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", fault.why),
+    Suspended: lambda fault: MatrixError(403, "M_USER_SUSPENDED", fault.why),
     NoticesStay: lambda fault: MatrixError(403, "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM", fault.why),
     InvitesBlocked: lambda fault: MatrixError(403, "M_INVITE_BLOCKED", fault.why),
     NotRecommended: _not_recommended,

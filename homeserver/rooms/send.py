@@ -23,6 +23,16 @@ from homeserver.storage.relations import find_relation
 REDACTION = "m.room.redaction"
 
 
+class Suspended(Refused):
+    """Somebody whose account is suspended redacts nothing of others.
+
+    Spec: client-server-api#account-suspension
+    """
+
+    def __init__(self) -> None:
+        super().__init__("redact", "You cannot do this while your account is suspended")
+
+
 class Sending:
     """Sends events that are not state. Every method answers a repeated transaction id with the first event.
 
@@ -67,15 +77,20 @@ class Sending:
             origin, request, lambda: self._send(origin, room_id, event_type, content, at_ms)
         )
 
-    async def redact(self, origin: Origin, room_id: str, event_id: str, reason: str | None) -> EventID:
-        """Redact an event that the sender may see: their own, or anybody's with the room's power to redact.
+    async def redact(
+        self, origin: Origin, room_id: str, event_id: str, reason: str | None, *, suspended: bool = False
+    ) -> EventID:
+        """Redact an event that the sender may see: their own, or, unless they are `suspended`, anybody's with the
+        room's power to redact.
 
-        Raises: NotFound when there is none.
+        Raises: NotFound when there is none; Suspended.
         Spec: client-server-api#put_matrixclientv3roomsroomidredacteventidtxnid
         """
         content = {} if reason is None else {"reason": reason}
         request = Request(room_id, event_id, origin.txn_id)
-        return await self._transactions.once(origin, request, lambda: self._redact(origin, room_id, event_id, content))
+        return await self._transactions.once(
+            origin, request, lambda: self._redact(origin, room_id, event_id, content, only_own=suspended)
+        )
 
     async def check(self, by: UserID, room_id: str, event_type: str, content: Mapping[str, object]) -> None:
         """Refuse what the policy would not let somebody send now, who is in the room; power is not looked at."""
@@ -117,8 +132,12 @@ class Sending:
         await self._policy.check(Redact(by=by, room=room, event_id=target.event_id, target=target.event))
         return room, target
 
-    async def _redact(self, origin: Origin, room_id: str, event_id: str, content: Mapping[str, object]) -> EventID:
+    async def _redact(
+        self, origin: Origin, room_id: str, event_id: str, content: Mapping[str, object], *, only_own: bool = False
+    ) -> EventID:
         room, target = await self._open_redaction(origin.user_id, room_id, event_id)
+        if only_own and target.event.sender != origin.user_id:
+            raise Suspended
         _check_power(room, origin.user_id, target.event)
         draft = Draft(
             type=REDACTION,

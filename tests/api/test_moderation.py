@@ -1,5 +1,7 @@
 """The operators' endpoints that the specification knows: lock, suspend and whois."""
 
+from urllib.parse import quote
+
 from homeserver.storage.accounts import set_admin
 from tests.kit.people import Person
 from tests.kit.server import ServerCase
@@ -31,7 +33,9 @@ class Locking(ModerationCase):
         await self.bob.ok("GET", "/account/whoami")
 
     async def test_a_suspended_account_reads_and_does_not_write(self) -> None:
-        room = await self.bob.create_room()
+        room = await self.bob.create_room(preset="public_chat")
+        await self.head.join(room)
+        own = await self.bob.send(room, "hi")
         path = f"{V1}/suspend/{self.bob.user_id}"
         self.assertEqual(await self.head.ok("GET", path), {"suspended": False})
         self.assertEqual(await self.head.ok("PUT", path, {"suspended": True}), {"suspended": True})
@@ -45,7 +49,12 @@ class Locking(ModerationCase):
                 refused = await self.bob.refused(method, f"/profile/{self.bob.user_id}/{field}", body)
                 self.assertEqual(refused, (403, "M_USER_SUSPENDED"), (method, field))
         await self.bob.sync()
+        theirs = await self.head.send(room, "hi")
+        refused = await self.bob.refused("PUT", f"/rooms/{room}/redact/{quote(theirs)}/2", {})
+        self.assertEqual(refused, (403, "M_USER_SUSPENDED"))
+        await self.bob.ok("PUT", f"/rooms/{room}/redact/{quote(own)}/3", {})
         await self.head.ok("PUT", path, {"suspended": False})
+        await self.bob.ok("PUT", f"/rooms/{room}/redact/{quote(theirs)}/4", {})
         await self.bob.send(room, "hi")
 
     async def test_only_operators_may_and_others_learn_nothing(self) -> None:

@@ -64,8 +64,10 @@ class _SendAPI:
         return {"event_id": event_id}
 
     async def redact(self, call: Call) -> Reply:
-        params = call.params
-        event_id = await self._sending.redact(_origin(call), params["roomId"], params["eventId"], call.body.reason)
+        params, suspended = call.params, call.caller.suspended
+        event_id = await self._sending.redact(
+            _origin(call), params["roomId"], params["eventId"], call.body.reason, suspended=suspended
+        )
         return {"event_id": event_id}
 
 
