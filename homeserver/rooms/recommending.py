@@ -61,6 +61,11 @@ def needs_recommending(event: Event) -> bool:
     return (event.type, event.state_key) != POLICY
 
 
+def is_departure(event: Event) -> bool:
+    """Whether somebody leaves: nobody may be kept in a room, neither by a policy server nor by its absence."""
+    return event.membership == "leave" and event.sender == event.state_key
+
+
 def build_policy_content(seal: Seal) -> Mapping[str, object]:
     """The content of `m.room.policy` in a room whose policy server this one is."""
     if seal.policy_key is None:

@@ -20,7 +20,15 @@ from federation.ids import EventID, RoomID
 from federation.versions import RoomVersion
 from homeserver.rooms.listing import build_listing
 from homeserver.rooms.overview import find_overview
-from homeserver.rooms.recommending import AskToSign, PolicyServer, ask_for, find_asked, needs_recommending
+from homeserver.rooms.recommending import (
+    AskToSign,
+    NotRecommended,
+    PolicyServer,
+    ask_for,
+    find_asked,
+    is_departure,
+    needs_recommending,
+)
 from homeserver.rooms.room import MOST_RECENT, Room, begin_room, revive_room
 from homeserver.rooms.seal import Draft, Seal
 from homeserver.rooms.turns import Turns
@@ -305,8 +313,13 @@ class Rooms:
 
     async def _ask_about(self, addition: Addition, used: PolicyServer) -> None:
         for held in [pending.held for pending in addition.pendings]:
-            if needs_recommending(held.event):
+            if not needs_recommending(held.event):
+                continue
+            try:
                 held.sign(await ask_for(self.ask_to_sign, used, held.event))
+            except NotRecommended:
+                if not is_departure(held.event):
+                    raise
 
     def _add(self, changes: Changes) -> Added:
         added: Added = []

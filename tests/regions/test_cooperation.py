@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from federation.ids import UserID
 from homeserver.policy import Invite, Join, SeeRoom, SendEvent, allows
+from homeserver.rooms.recommending import is_protected
 from homeserver.rooms.room import Room
 from homeserver.schools.demo import PASSWORD, make_demo
 from homeserver.schools.rights import Kind
@@ -323,6 +324,15 @@ class Sharing(CooperationCase):
             ("upgrade", {"new_version": "12"}),
         ):
             assert (await self.guest.refused("POST", f"/rooms/{quote(self.room_id)}/{path}", body))[0] == 403
+
+    async def test_nothing_is_said_there_that_the_hosts_region_has_not_recommended(self) -> None:
+        room = await self.ours.room(self.room_id)
+        assert is_protected(self.north.running.rooms.doors.rooms.seal, room.head)
+        path = f"/rooms/{quote(self.room_id)}/send/m.room.message/1"
+        said = await self.guest.ok("PUT", path, {"msgtype": "m.text", "body": "hello"})
+        held = (await self.theirs.room(self.room_id)).find_recent(said["event_id"])
+        assert held is not None
+        assert set(held.event.signatures[self.north.name]) == {"ed25519:policy_server"}
 
     async def test_a_teacher_who_is_dismissed_is_out_at_once(self) -> None:
         await self.theirs.dismiss(self.guest.user_id)

@@ -15,6 +15,7 @@ from typing import Final
 from federation.errors import Refused
 from federation.ids import RoomID, ServerName, UserID, server_of, split_server_name
 from federation.versions import ROOM_VERSIONS
+from homeserver.rooms.recommending import POLICY, build_policy_content
 from homeserver.rooms.restricted import CLAIM
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Changes, Rooms
@@ -72,11 +73,18 @@ class Network:
         )
         room = await self._rooms.create(
             ROOM_VERSIONS[VERSION],
-            list(_build_beginning(roll, world, servers)),
+            [*_build_beginning(roll, world, servers), *self._build_policy()],
             kind=kind.value,
             also=lambda live: [partial(_append_room, cooperations, name, entry, live.room_id)],
         )
         return room.room_id
+
+    def _build_policy(self) -> Iterator[Draft]:
+        """That nothing comes into the room that this server has not let pass: a second net."""
+        seal = self._rooms.seal
+        if seal.policy_key is not None:
+            content = build_policy_content(seal)
+            yield Draft(type=POLICY[0], sender=self._world.service, state_key=POLICY[1], content=content)
 
     async def settle(
         self, room_ids: Iterable[RoomID], works: Sequence[Work] = (), *, without: Without = AS_IT_IS, why: str = ""

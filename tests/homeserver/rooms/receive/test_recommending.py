@@ -79,6 +79,12 @@ class Asking(ReceivingCase):
         self.signs = KEY
         assert (await self.say("not spam")).event_id in await self.shown()
 
+    async def test_nobody_is_kept_in_the_room_by_it(self) -> None:
+        self.signs = None
+        left = await self.put("m.room.member", {"membership": "leave"}, US)
+        assert (await self.room()).membership(US) == "leave"
+        assert set(left.signatures) == {SERVER}
+
     async def test_a_signature_of_another_key_is_none(self) -> None:
         self.signs = OTHER_KEY
         with pytest.raises(NotRecommended) as refusal:
