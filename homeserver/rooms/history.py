@@ -14,6 +14,7 @@ from federation.ids import UserID
 from homeserver.policy import NotFound
 from homeserver.rooms.bundles import load_bundled
 from homeserver.rooms.filters import RoomEventFilter, build_test
+from homeserver.rooms.groups import CREATE
 from homeserver.rooms.places import BEGINNING, before, encode_token, find_end, find_token_place
 from homeserver.rooms.render import Asker, render_seen
 from homeserver.rooms.room import Room
@@ -102,7 +103,8 @@ class History:
         if ask.backwards and self.older is not None:
             page = await self._complete(view, ask, page, self.older)
         answer: dict[str, object] = {"start": encode_token(page.start), "chunk": _render(page.events, asker)}
-        if page.end is not None:
+        begun = ask.backwards and page.events and page.events[-1].held.type == CREATE[0]
+        if page.end is not None and not begun:
             answer["end"] = encode_token(page.end)
         if ask.wanted.lazy_load_members:
             answer["state"] = [msgspec.Raw(held.client) for held in page.state]

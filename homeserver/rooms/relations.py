@@ -131,17 +131,18 @@ def _fill_page(txn: Txn, view: View, family: Family, wanted: Wanted) -> _Page:
     start = place = _find_start(txn, view, family)
     stop = None if family.stop is None else find_token_place(txn, record.nid, family.stop)
     limit, found, left = min(family.limit, MOST_CHILDREN), list[Seen](), MOST_LOOKED_AT
-    while len(found) < limit and left > 0:
-        size = limit - len(found)
+    while len(found) <= limit and left > 0:
+        size = limit + 1 - len(found)  # one more than shown tells whether there are more
         left -= size
         rows = load_children(txn, record.nid, wanted, place, size, backwards=backwards)
         within = [nid for nid, at in rows if stop is None or (at > stop) is backwards]
         held = load_events(txn, record, within)
         found += load_seen(txn, record, view.user_id, [held[nid] for nid in within])
-        if len(within) < size:
+        if len(within) < size and len(found) <= limit:
             return _Page(found, start)
-        place = before(held[within[-1]]) if backwards else held[within[-1]].place
-    return _Page(found, start, place)
+        last = found[limit - 1].held if len(found) > limit else held[within[-1]]
+        place = before(last) if backwards else last.place
+    return _Page(found[:limit], start, place)
 
 
 def _find_start(txn: Txn, view: View, family: Family) -> Place:
@@ -156,25 +157,29 @@ def _read_threads(txn: Txn, view: View, ask: ThreadsAsk) -> _Page:
     ignored, end = load_ignored(txn, user_id), _end_of(txn, view)
     start = place = _AFTER_ALL if ask.start is None else find_token_place(txn, record.nid, ask.start)
     by = user_id if ask.participated else None
-    limit, found, left = min(ask.limit, MOST_CHILDREN), list[Seen](), MOST_LOOKED_AT
-    while len(found) < limit and left > 0:
-        size = limit - len(found)
+    limit, found, left = min(ask.limit, MOST_CHILDREN), dict[Place, Seen](), MOST_LOOKED_AT
+    while len(found) <= limit and left > 0:
+        size = limit + 1 - len(found)
         left -= size
         threads = load_threads(txn, record.nid, (place, end), size, by=by, ignored=ignored)
-        found += [_hide_ignored(seen, ignored) for seen in _load_roots(txn, record, user_id, threads)]
-        if len(threads) < size:
-            return _Page(found, start)
-        place = threads[-1].place
-    return _Page(found, start, place)
+        found |= _load_roots(txn, record, user_id, threads)
+        if len(threads) < size and len(found) <= limit:
+            return _Page([_hide_ignored(seen, ignored) for seen in found.values()], start)
+        place = [*found][limit - 1] if len(found) > limit else threads[-1].place
+    return _Page([_hide_ignored(seen, ignored) for seen in [*found.values()][:limit]], start, place)
 
 
-def _load_roots(txn: Txn, record: RoomRecord, user_id: UserID, threads: Sequence[ThreadPlace]) -> list[Seen]:
-    """The roots of threads in their order, as far as the person may see them and something in the thread."""
+def _load_roots(txn: Txn, record: RoomRecord, user_id: UserID, threads: Sequence[ThreadPlace]) -> dict[Place, Seen]:
+    """The roots of threads, by the places of those and in their order, as far as the person may see them and something
+    in the thread.
+    """
+    places = {thread.root_id: thread.place for thread in threads}
     roots = find_roots(txn, record.nid, [thread.root_id for thread in threads])
     held = load_events(txn, record, roots.values())
     events = [held[roots[thread.root_id]] for thread in threads if thread.root_id in roots]
     bundled = load_bundled(txn, record, user_id, load_seen(txn, record, user_id, events))
-    return [seen for seen in bundled if seen.bundle is not None and seen.bundle.thread is not None]
+    shown = [seen for seen in bundled if seen.bundle is not None and seen.bundle.thread is not None]
+    return {places[seen.held.event_id]: seen for seen in shown}
 
 
 def _hide_ignored(seen: Seen, ignored: frozenset[str]) -> Seen:

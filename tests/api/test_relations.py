@@ -109,6 +109,15 @@ class Children(RelationCase):
                     self.assertEqual(page["prev_batch"], query["from"])
                 self.assertEqual(found, expected)
 
+    async def test_a_full_page_with_nothing_after_it_is_the_last(self) -> None:
+        root = await self.alice.say(self.room)
+        sent = [await self.relate(self.bob, "m.thread", root, str(number)) for number in range(3)]
+        for direction, expected in (("b", sent[::-1]), ("f", sent)):
+            whole = await self.children(self.bob, root, limit=3, dir=direction)
+            self.assertEqual((ids(whole["chunk"]), set(whole)), (expected, {"chunk"}))
+            part = await self.children(self.bob, root, limit=2, dir=direction)
+            self.assertEqual((ids(part["chunk"]), set(part)), (expected[:2], {"chunk", "next_batch"}))
+
     async def test_tokens_are_those_of_messages_and_syncs(self) -> None:
         root = await self.alice.say(self.room)
         first = await self.relate(self.bob, "m.thread", root)

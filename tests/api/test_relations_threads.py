@@ -119,6 +119,8 @@ class Lists(ThreadCase):
                 break
             query["from"] = page["next_batch"]
         self.assertEqual(found, roots[::-1])
+        self.assertEqual(set(await self.threads(self.bob, limit=5)), {"chunk"})
+        self.assertEqual(set(await self.threads(self.bob, limit=4)), {"chunk", "next_batch"})
 
     async def test_those_one_takes_part_in_can_be_asked_for(self) -> None:
         own, joined_in, other = [await who.say(self.room) for who in (self.carol, self.alice, self.alice)]

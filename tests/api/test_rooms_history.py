@@ -52,6 +52,12 @@ class Pages(HistoryCase):
             self.assertEqual(ids(await self.whole(self.bob, room, "f", size)), ids(forwards), size)
             self.assertEqual(ids(await self.whole(self.bob, room, "b", size)), ids(backwards), size)
 
+    async def test_a_page_that_ends_with_the_first_event_is_the_last(self) -> None:
+        room = await self.room()
+        size = len(await self.whole(self.alice, room, "b"))
+        self.assertNotIn("end", await self.alice.messages(room, limit=size))
+        self.assertIn("end", await self.alice.messages(room, limit=size - 1))
+
     async def test_a_token_means_the_same_place_both_ways(self) -> None:
         room = await self.room()
         for number in range(6):
