@@ -115,10 +115,11 @@ class Server:
         return tuple(doors)
 
     def _gather_routes(self, settings: Settings) -> dict[Resource, tuple[Route, ...]]:
-        core, delegation = self.core, (*delegation_routes(self.core), *policy_key_routes(self.rooms))
+        core, delegation, policy_key = self.core, delegation_routes(self.core), policy_key_routes(self.rooms)
         return {
             "client": (
                 *delegation,
+                *policy_key,
                 *versions.routes(versions.build_discovery(settings), versions.build_support(settings.support)),
                 *absent.routes(),
                 *call_routes(core),
@@ -138,6 +139,7 @@ class Server:
             "metrics": metrics_page.routes(self.metrics),
             "federation": (
                 *delegation,
+                *(() if self.region.regions.mode == "none" else policy_key),
                 *region_routes(core, self.region),
                 *receiving_routes(core, self.region, self.receiving),
                 *remote_routes(core, self.rooms, self.media, self.remote),

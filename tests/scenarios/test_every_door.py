@@ -39,6 +39,8 @@ NOTHING = {"roomId": "!" + "x" * 43, "eventId": "$" + "x" * 43, "userId": "@xxxx
            "delayId": "x" * 24}  # fmt: skip
 
 UNREAD = {
+    ("POST", "/_matrix/client/v3/account/3pid/email/requestToken"),
+    ("POST", "/_matrix/client/v3/account/3pid/msisdn/requestToken"),
     ("GET", "/_matrix/client/v3/keys/changes"),
     ("GET", "/_matrix/client/v3/thirdparty/location"),
     ("GET", "/_matrix/client/v3/thirdparty/user"),
@@ -70,7 +72,6 @@ def build_fields(things: Things) -> dict[str, Any]:
         **{"rooms": {room: {"sessions": {}}}, "sessions": {}, **session, "actions": [], "enabled": True},
         **{"type": "m.login.password", "identifier": {"type": "m.id.user", "user": person}, "password": "wrong"},
         **{"kind": None, "app_id": "x", "pushkey": "x", "algorithm": "x", "auth_data": {}, "device_id": device},
-        **{"search_categories": {"room_events": {"search_term": "своих", "filter": {"rooms": [room]}}}},
         **{"delay_ms": 60_000, "content": {}, "action": "send"},
         "search_categories": {"room_events": {"search_term": "только своих", "filter": {"rooms": [room]}}},
         **{"device_data": {}, "m.relates_to": {"rel_type": "m.thread", "event_id": event}},
