@@ -301,7 +301,7 @@ class LookElsewhere(Act):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewPage(Act):
-    """Learn what a page of the web says; `listed`: the operator has put its host on the list of those that are asked."""
+    """Learn what a page of the web says; `listed`: the operator has put its host on the list of those to ask."""
 
     address: str
     listed: bool

@@ -46,8 +46,8 @@ class Session:
     """A person on a device, as an access token shows it.
 
     With `soft_logout` the token has expired: it opens nothing, but the device is still there. A `locked` account may
-    only log out; a `suspended` one may read but not act. An application service with its own token acts as `service_id`,
-    perhaps on `NO_DEVICE`; no rate limit holds for who is `unlimited`.
+    only log out; a `suspended` one may read but not act. An application service with its own token acts as
+    `service_id`, perhaps on `NO_DEVICE`; no rate limit holds for who is `unlimited`.
     """
 
     user_id: UserID

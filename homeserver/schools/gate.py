@@ -79,18 +79,20 @@ class Gate:
             if isinstance(act, policy.LogIn):
                 raise Hidden
             return
-        grants = await self._facts.grants(act.by)
+        await self._check_person(act, act.by, await self._facts.grants(act.by))
+
+    async def _check_person(self, act: Act, by: UserID, grants: tuple[Grant, ...]) -> None:
         if isinstance(act, RoomAct):
-            await self._check_in_room(act, act.by, grants)
+            await self._check_in_room(act, by, grants)
         elif isinstance(act, policy.SeeMedia):
-            await self._check_media(act, act.by, grants)
+            await self._check_media(act, by, grants)
         elif isinstance(act, policy.CreateRoom):
-            await self._check_creation(act, act.by, grants)
+            await self._check_creation(act, by, grants)
         elif isinstance(act, policy.Administer):
             await self._check_deed(act)
         elif type(act) in _CONTACTS:
-            await self._check_contact(act, act.by, grants)
-        elif isinstance(act, policy.SetProfile) and await self._is_visitor(act.by, grants):
+            await self._check_contact(act, by, grants)
+        elif isinstance(act, policy.SetProfile) and await self._is_visitor(by, grants):
             _check_own_name(act)
         else:
             _ALONE.get(type(act), _refuse)(act, grants)
