@@ -101,3 +101,11 @@ class AcrossCase(RegionsCase):
         """End a region's server so that it writes nothing down any more."""
         await region.running.core.database.close()
         await region.stop()
+
+    async def begin_again(self, region: Region) -> list[Outgoing]:
+        """Begin a region that has ended; the transactions that it sends from the first on."""
+        self.cut(region)
+        await region.begin()
+        sent = self.watch(region)
+        self.heal()
+        return sent

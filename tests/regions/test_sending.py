@@ -56,8 +56,8 @@ class Told(AcrossCase):
         await self.settle(self.north, self.south)
         await self.alice.send(room, "after")
         await self.settle()
-        await self.north.restart()
-        again = self.watch(self.north)
+        await self.north.stop()
+        again = await self.begin_again(self.north)
         await self.settle()
         self.assertEqual(texts_of(*sent, *again), ["for you"])
 
@@ -76,8 +76,7 @@ class Told(AcrossCase):
         await self.alice.send(room, "secret")
         await self.settle()
         await self.crash(self.north)
-        await self.north.begin()
-        again = self.watch(self.north)
+        again = await self.begin_again(self.north)
         await self.settle()
         self.assertEqual(texts_of(*sent, *again), [])
 
@@ -142,8 +141,7 @@ class Away(AcrossCase):
         await self.alice.send(room, "one")
         await self.until(lambda: len(sent) == 1)
         await self.crash(self.north)
-        await self.north.begin()
-        again = self.watch(self.north)
+        again = await self.begin_again(self.north)
         await self.settle()
         self.assertEqual((txn_of(sent[0]), sent[0].body), (txn_of(again[0]), again[0].body))
         self.alice.server = self.north
@@ -155,8 +153,8 @@ class Away(AcrossCase):
         room = await self.share()
         await self.alice.send(room, "one")
         await self.settle()
-        await self.north.restart()
-        again = self.watch(self.north)
+        await self.north.stop()
+        again = await self.begin_again(self.north)
         await self.settle()
         self.assertEqual(again, [])
 

@@ -115,8 +115,8 @@ class Kept(AcrossCase):
         self.heal()
         await self.settle()
         self.assertEqual(await self.heard(), ["one", "two"])
-        await self.north.restart()
-        again = self.watch(self.north)
+        await self.north.stop()
+        again = await self.begin_again(self.north)
         await self.settle()
         self.assertEqual(again, [])
 
