@@ -37,6 +37,7 @@ PERSON_TABLES: Final = (
     ("rate_overrides", "user_id"),
     ("notice_rooms", "user_id"),
     ("name_words", "user_id"),
+    ("cooperating_pupils", "user_id"),
     ("media_pending", "uploader"),
 )
 """What goes at once; profile, devices and files besides."""
@@ -70,6 +71,10 @@ KEPT: Final[Mapping[str, str]] = {
     "key_changes": "so that others learn that the keys are gone",
     "media": "is doomed with its bytes",
     "erasures": "notes how far the erasure has come",
+    "claims_given": "is what other regions are told to forget, now that the roles have ended",
+    "claims_held": "is of people of other servers",
+    "remote_people": "is of people of other servers",
+    "remote_devices": "is of people of other servers",
 }
 """Tables that name people and are treated otherwise, and why."""
 

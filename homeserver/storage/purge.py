@@ -47,6 +47,7 @@ ROOM_TABLES: Final = (
     RoomTable("forks", "room_nid", "room_nid"),
     RoomTable("room_horizons", "room_nid", "room_nid"),
     RoomTable("school_rooms", "room_id", "room_id"),
+    RoomTable("cooperation_rooms", "room_id", "room_id, cooperation_id, org_id"),
     RoomTable("account_data", "room_id", "user_id, room_id, type"),
     RoomTable("receipts", "room_nid", "room_nid, user_id, kind, thread_id"),
     RoomTable("events", "room_nid", "nid", " AND stream IS NOT NULL"),
