@@ -68,7 +68,7 @@ class Aliases:
 
         Raises: Hidden for an alias that leads nowhere; BadIdentifier; RemoteFault.
         """
-        if not room_id_or_alias.startswith("#"):
+        if room_id_or_alias.startswith("!"):
             return Target(RoomID(room_id_or_alias), [])
         alias = parse_room_alias(room_id_or_alias)
         room = await self._find_or_summon(alias)

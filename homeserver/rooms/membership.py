@@ -378,6 +378,8 @@ def _act(room: Room, wanted: Change, was: str | None) -> Act:
         return Expel(by=by, room=room, person=person, how="ban")
     if membership == "leave":
         return Expel(by=by, room=room, person=person, how="unban" if was == "ban" else "kick")
+    if membership in IN_ROOM:
+        raise Refused("membership", "Nobody joins or knocks for somebody else")
     raise Invalid("M_BAD_JSON", "There is no such change of membership")
 
 

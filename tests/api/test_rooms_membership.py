@@ -344,9 +344,9 @@ class ByState(MembershipCase):
 
     async def test_nobody_joins_somebody_else(self) -> None:
         room = await self.public()
-        self.assertEqual(await self.put(self.alice, room, self.bob, {"membership": "join"}), (400, "M_BAD_JSON"))
+        self.assertEqual(await self.put(self.alice, room, self.bob, {"membership": "join"}), (403, "M_FORBIDDEN"))
         await self.alice.invite(room, self.bob)
-        self.assertEqual(await self.put(self.alice, room, self.bob, {"membership": "join"}), (400, "M_BAD_JSON"))
+        self.assertEqual(await self.put(self.alice, room, self.bob, {"membership": "join"}), (403, "M_FORBIDDEN"))
 
     async def test_a_membership_that_there_is_not_is_refused(self) -> None:
         room = await self.public()
