@@ -18,8 +18,14 @@ class Moderation:
     """Moderates accounts; that it is an operator who asks is checked before. All of it is in the audit log."""
 
     def __init__(
-        self, database: Database, operators: Operators, server_name: ServerName, now_ms: Callable[[], int]
+        self,
+        database: Database,
+        operators: Operators,
+        server_name: ServerName,
+        now_ms: Callable[[], int],
+        renew: Callable[[UserID, Sequence[Device]], Sequence[Device]],
     ) -> None:
+        self._renew = renew  # adds when devices were seen of late
         self._database = database
         self._operators = operators
         self._server_name = server_name
@@ -72,11 +78,11 @@ class Moderation:
         if await self._database.read(find_account, user_id) is None:
             raise NotFound("User not found")
         if by == user_id:
-            return await self._database.read(load_devices, user_id)
+            return self._renew(user_id, await self._database.read(load_devices, user_id))
         entry = await self._operators.check(Administer(by=by, deed="see_account", person=user_id), what="whois")
         found = await self._database.read(load_devices, user_id)
         await self._operators.note(entry)
-        return found
+        return self._renew(user_id, found)
 
     async def _open(self, by: UserID, user_id: UserID) -> Account:
         if by == user_id:

@@ -4,7 +4,7 @@ Spec: client-server-api#device-management
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from federation.errors import Refused
 from federation.ids import DeviceID, UserID
@@ -16,20 +16,23 @@ from homeserver.storage.keys import is_cross_signing_key
 
 LONGEST_NAME: Final = 255
 
+Renew: TypeAlias = Callable[[UserID, Sequence[Device]], list[Device]]
+
 
 class Devices:
-    """A person's devices, for that person only."""
+    """A person's devices, for that person only; `renew` adds when they were seen of late."""
 
-    def __init__(self, database: Database, now_ms: Callable[[], int]) -> None:
+    def __init__(self, database: Database, now_ms: Callable[[], int], renew: Renew) -> None:
         self._database = database
         self._now_ms = now_ms
+        self._renew = renew
 
     async def load(self, user_id: UserID) -> list[Device]:
         """All of them, the oldest first.
 
         Spec: client-server-api#get_matrixclientv3devices
         """
-        return await self._database.read(devices.load_devices, user_id)
+        return self._renew(user_id, await self._database.read(devices.load_devices, user_id))
 
     async def see(self, user_id: UserID, device_id: DeviceID) -> Device:
         """One of them.
@@ -42,7 +45,8 @@ class Devices:
         device = await self._database.read(devices.find_device, user_id, device_id)
         if device is None:
             raise NotFound("There is no such device")
-        return device
+        (renewed,) = self._renew(user_id, [device])
+        return renewed
 
     async def make(self, user_id: UserID, device_id: DeviceID, name: str | None) -> bool:
         """Make a device that nobody has signed in at, for an application service; False when it is there already.

@@ -3,7 +3,8 @@
 Spec: client-server-api#get_matrixclientv3devices
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Final
 
@@ -14,9 +15,10 @@ from twisted.logger import Logger
 from federation.ids import DeviceID, UserID
 from homeserver.storage import devices
 from homeserver.storage.database import Database, StorageUnavailable
+from homeserver.storage.devices import Device
 
 EVERY_MS: Final = 5 * 60 * 1000
-"""How old what the list of devices says may be; also how seldom it is written."""
+"""How seldom it is written."""
 AT_ONCE: Final = 500
 """How many sightings are written in one unit of work."""
 
@@ -36,6 +38,14 @@ class LastSeen:
     def note(self, user_id: UserID, device_id: DeviceID, ip: str) -> None:
         """Note that a device was seen now; called for every request, so it does next to nothing."""
         self._seen[user_id, device_id] = (self._now_ms(), ip)
+
+    def renew(self, user_id: UserID, found: Sequence[Device]) -> list[Device]:
+        """A person's devices with what was noted of them since they were written."""
+        renewed = []
+        for device in found:
+            at_ms, ip = self._seen.get((user_id, device.device_id), (device.last_seen_ms, device.last_seen_ip))
+            renewed.append(replace(device, last_seen_ms=at_ms, last_seen_ip=ip))
+        return renewed
 
     def start(self) -> None:
         """Begin to write every few minutes."""

@@ -80,7 +80,7 @@ def build_admin(core: Core, rooms: RoomParts, people: AccountParts, purges: Purg
         possessions=Possessions(database, operators, server_name, now_ms),
         overrides=Overrides(database, operators, core.limits.override),
         invitations=Invitations(database, operators, core.mint, now_ms),
-        moderation=Moderation(database, operators, server_name, now_ms),
+        moderation=Moderation(database, operators, server_name, now_ms, people.last_seen.renew),
         inspection=Inspection(live, database, operators, every_room),
         rooms=RoomAdministration(
             rooms=live,

@@ -163,7 +163,7 @@ class DoorsCase(TestCase):
         self.interactive = Interactive(self.accounts, self.registration, mint, SERVER, self.now_ms)
         self.logins = Logins(self.db, self.policy, self.accounts, mint)
         self.profiles = Profiles(self.db, self.policy, self.propagations)
-        self.devices = Devices(self.db, self.now_ms)
+        self.devices = Devices(self.db, self.now_ms, lambda user_id, found: list(found))
         self.last_seen = LastSeen(self.db, self.clock, self.now_ms)
         self.keys = Keys(self.db, self.policy)
         self.cross_signing = CrossSigning(self.db, self.policy)
