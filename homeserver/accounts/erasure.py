@@ -16,15 +16,24 @@ from functools import partial
 from typing import Protocol
 
 from msgspec.structs import replace
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from federation.ids import UserID
 from homeserver.accounts.accounts import end_account
 from homeserver.accounts.propagation import Propagations
-from homeserver.policy import Conflict
+from homeserver.policy import Conflict, NotFound
 from homeserver.storage.accounts import append_propagation, find_account
 from homeserver.storage.audit import AuditEntry, append_audit
 from homeserver.storage.database import Database, StorageUnavailable, Txn
-from homeserver.storage.erasure import Erasure, empty_log, has_waiting_reports, load_running_erasures, set_erasure
+from homeserver.storage.erasure import (
+    Erasure,
+    empty_log,
+    find_erasure,
+    has_waiting_reports,
+    load_running_erasures,
+    set_erasure,
+)
 from homeserver.storage.search.index import clear_index
 
 _log = logging.getLogger(__name__)
@@ -61,19 +70,32 @@ class Erasures:
     async def erase(self, user_id: UserID, entry: AuditEntry, *, reported: bool = False) -> None:
         """Erase a person for good, with all that they said; `entry` goes to the audit log.
 
-        Raises: Conflict while reports about them wait to be settled, unless `reported` says that it is known.
+        Raises: NotFound; Conflict while reports about them wait to be settled, unless `reported` says that it is known.
         """
-        erasure = Erasure(user_id=user_id, by=entry.done_by, stage="messages", began_ms=self._world.now_ms())
-        await self._db.write(_begin, erasure, entry, reported)
-        await self._go_on(erasure)
+        await self._go_on(await self._note_wish(user_id, entry, reported=reported))
+
+    async def begin(self, user_id: UserID, entry: AuditEntry, *, reported: bool = False) -> None:
+        """The same, done when there is no such person any more; what they said goes by itself after that.
+
+        Raises: as `erase`.
+        """
+        erasure = await self._note_wish(user_id, entry, reported=reported)
+        Deferred.fromCoroutine(self._follow(erasure)).addErrback(_log_failure, user_id)
+
+    async def find(self, user_id: UserID) -> Erasure:
+        """How far the erasure of a person has come.
+
+        Raises: NotFound when there is none.
+        """
+        found = await self._db.read(find_erasure, user_id)
+        if found is None:
+            raise NotFound("Nobody is erasing this person")
+        return found
 
     async def resume(self) -> None:
         """Go on with what an earlier run of the server left."""
         for erasure in await self._db.read(load_running_erasures):
-            try:
-                await self._go_on(erasure)
-            except StorageUnavailable as fault:
-                _log.warning("the erasure of %s goes on at the next start: %s", erasure.user_id, fault)
+            await self._follow(erasure)
 
     async def finish(self) -> None:
         """Take from the disk what is in no table any more."""
@@ -85,6 +107,17 @@ class Erasures:
             if await self._db.read(empty_log):
                 return
         _log.warning("the database's log is still read from; what was erased leaves it with the next checkpoint")
+
+    async def _note_wish(self, user_id: UserID, entry: AuditEntry, *, reported: bool) -> Erasure:
+        erasure = Erasure(user_id=user_id, by=entry.done_by, stage="messages", began_ms=self._world.now_ms())
+        await self._db.write(_begin, erasure, entry, reported)
+        return erasure
+
+    async def _follow(self, erasure: Erasure) -> None:
+        try:
+            await self._go_on(erasure)
+        except StorageUnavailable as fault:
+            _log.warning("the erasure of %s goes on at the next start: %s", erasure.user_id, fault)
 
     async def _go_on(self, erasure: Erasure) -> None:
         user_id = erasure.user_id
@@ -102,12 +135,14 @@ class Erasures:
 def _begin(txn: Txn, erasure: Erasure, entry: AuditEntry, reported: bool) -> None:
     """Unit of work: from now on there is no such person.
 
-    Raises: Conflict.
+    Raises: NotFound; Conflict.
     """
+    account = find_account(txn, erasure.user_id)
+    if account is None or account.kind == "server":
+        raise NotFound("There is no such account")
     if not reported and has_waiting_reports(txn, erasure.user_id):
         raise Conflict("M_UNKNOWN", "Reports about this person are to be settled first")
-    if find_account(txn, erasure.user_id) is not None:
-        end_account(txn, erasure.user_id, erasure.began_ms, erase=True)
+    end_account(txn, erasure.user_id, erasure.began_ms, erase=True)
     set_erasure(txn, erasure)
     append_audit(txn, entry)
 
@@ -117,3 +152,7 @@ def _depart(txn: Txn, erasure: Erasure) -> tuple[Erasure, int]:
     departing = replace(erasure, stage="departure")
     set_erasure(txn, departing)
     return departing, append_propagation(txn, erasure.user_id, "departure")
+
+
+def _log_failure(failure: Failure, user_id: UserID) -> None:
+    _log.error("the erasure of %s has failed: %s", user_id, failure.getTraceback())

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from federation.versions import ROOM_VERSIONS
 from homeserver.accounts.administration import Administration
+from homeserver.accounts.erasure import Erasures
 from homeserver.accounts.invitations import Invitations
 from homeserver.accounts.moderation import Moderation
 from homeserver.accounts.nonces import Nonces
@@ -14,6 +15,7 @@ from homeserver.api.admin import (
     background,
     deletions,
     devices,
+    erasure,
     notices,
     possessions,
     purge,
@@ -96,7 +98,7 @@ def build_admin(core: Core, rooms: RoomParts, people: AccountParts, purges: Purg
     )
 
 
-def admin_routes(core: Core, people: AccountParts, admin: AdminParts) -> tuple[Route, ...]:
+def admin_routes(core: Core, people: AccountParts, admin: AdminParts, erasures: Erasures) -> tuple[Route, ...]:
     """The endpoints for operators and their tools."""
     secret = core.world.settings.registration.shared_secret
     nonces = None if secret is None else Nonces(secret, core.mint, core.world.now_ms)
@@ -115,4 +117,5 @@ def admin_routes(core: Core, people: AccountParts, admin: AdminParts) -> tuple[R
         *notices.routes(admin.notices),
         *background.routes(admin.jobs, now_ms),
         *audit.routes(core.operators),
+        *erasure.routes(erasures, core.operators),
     )

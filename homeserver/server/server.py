@@ -132,7 +132,7 @@ class Server:
             ),
             "school": (*school_routes(self.bureau), *cooperation_routes(self.cooperation)),
             "admin": (
-                *admin_routes(core, self.people, self.admin),
+                *admin_routes(core, self.people, self.admin, self.clerk.erasures),
                 *media_admin_routes(core, self.media),
                 *destination_routes(core, self.region, self.sending),
             ),

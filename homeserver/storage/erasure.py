@@ -13,7 +13,7 @@ import msgspec
 from federation.ids import UserID
 from homeserver.storage import keys
 from homeserver.storage.changes import PushersChanged, SchoolChanged, UserDataChanged
-from homeserver.storage.database import Txn
+from homeserver.storage.database import Row, Txn
 from homeserver.storage.database.sqlite import empty_write_ahead_log
 from homeserver.storage.doomed import doom_media
 from homeserver.storage.events import RoomEvent, load_events
@@ -154,20 +154,26 @@ def set_erasure(txn: Txn, erasure: Erasure) -> None:
 
 def load_running_erasures(txn: Txn) -> list[Erasure]:
     """The erasures that are not done."""
-    return [
-        Erasure(
-            user_id=UserID(user_id),
-            by=msgspec.json.decode(wanted)["by"],
-            stage=stage,
-            began_ms=began_ms,
-            room_nid=room_nid,
-            stream=stream,
-            ended_ms=ended_ms,
-        )
-        for user_id, wanted, stage, began_ms, room_nid, stream, ended_ms in txn.all(
-            f"{_SELECT} WHERE ended_ms IS NULL ORDER BY began_ms"
-        )
-    ]
+    return [_read(row) for row in txn.all(f"{_SELECT} WHERE ended_ms IS NULL ORDER BY began_ms")]
+
+
+def find_erasure(txn: Txn, user_id: str) -> Erasure | None:
+    """The erasure of a person, running or done."""
+    row = txn.one(f"{_SELECT} WHERE user_id = ?", (user_id,))
+    return None if row is None else _read(row)
+
+
+def _read(row: Row) -> Erasure:
+    user_id, wanted, stage, began_ms, room_nid, stream, ended_ms = row
+    return Erasure(
+        user_id=UserID(user_id),
+        by=msgspec.json.decode(wanted)["by"],
+        stage=stage,
+        began_ms=began_ms,
+        room_nid=room_nid,
+        stream=stream,
+        ended_ms=ended_ms,
+    )
 
 
 # what they left in rooms
