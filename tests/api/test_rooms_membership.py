@@ -86,6 +86,10 @@ class Joining(MembershipCase):
             member = {"membership": "join"}
             await self.assert_hidden(self.carol, "PUT", state_path(door, "m.room.member", self.carol.user_id), member)
 
+    async def test_what_is_neither_room_nor_alias_is_not_joined(self) -> None:
+        for name in ("room", quote("@bob:parta.test"), quote("$event")):
+            self.assertEqual(await self.carol.refused("POST", f"/join/{name}", {}), (400, "M_INVALID_PARAM"))
+
     async def test_the_banned_may_not_join_until_unbanned(self) -> None:
         room = await self.public()
         await self.bob.join(room)

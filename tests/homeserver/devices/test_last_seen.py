@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 
-from federation.ids import DeviceID
+from federation.ids import DeviceID, UserID
 from homeserver.devices.lastseen import AT_ONCE, EVERY_MS
 from homeserver.storage.database import StorageUnavailable
 from tests.kit.databases import on_both_databases
@@ -36,6 +36,15 @@ class LastSeen(DoorsCase):
         await self.last_seen.write()
         await self.last_seen.write()
         self.assertEqual((self.writes, await self.seen()), (1, (self.now_ms(), "10.0.0.99")))
+
+    async def test_what_is_not_written_yet_is_shown(self) -> None:
+        stored = await self.devices.load(self.alice.user_id)
+        self.assertEqual(self.last_seen.renew(self.alice.user_id, stored), stored)
+        self.last_seen.note(self.alice.user_id, self.alice.device_id, "10.0.0.1")
+        (device,) = self.last_seen.renew(self.alice.user_id, stored)
+        self.assertEqual((device.last_seen_ms, device.last_seen_ip), (self.now_ms(), "10.0.0.1"))
+        (other,) = self.last_seen.renew(UserID("@bob:parta.test"), stored)
+        self.assertEqual((other.last_seen_ms, other.last_seen_ip), (None, None))
 
     async def test_it_writes_by_itself_every_few_minutes_and_at_the_end(self) -> None:
         self.last_seen.start()
