@@ -1,6 +1,7 @@
 """A request on a connection, from its head to its answer."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -156,7 +157,11 @@ class EdgeRequest(http.Request):
             self.channel.loseConnection()
             return
         if self.content is not None:
-            self.content.seek(0)
+            try:
+                self.content.seek(0)  # writes what is not on the disk yet
+            except OSError as fault:
+                self.edge.answer_fault(self, StorageUnavailable(str(fault)))
+                return
         self.edge.serve(self)
 
     def body(self) -> bytes:
@@ -200,7 +205,8 @@ class EdgeRequest(http.Request):
         if self.complete:
             self.content = content
         elif content is not None:
-            content.close()
+            with suppress(OSError):  # what cannot be written is not wanted any more
+                content.close()
         if self._pump is not None:
             self._pump.stopProducing()
         self.hurry()
@@ -208,7 +214,8 @@ class EdgeRequest(http.Request):
     def close_content(self) -> None:
         """Let go of the body of a request whose client has hung up."""
         if self.content is not None:
-            self.content.close()
+            with suppress(OSError):
+                self.content.close()
 
     def answer(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Write a whole answer and be done."""
