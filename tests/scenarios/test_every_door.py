@@ -24,7 +24,7 @@ ONES_OWN = re.compile(
 """Doors that name nobody and nothing of others, or end the session, or answer anew each time."""
 
 PASSING = re.compile(
-    r'"(session|next_batch|pos|content_uri|event_id|filter_id|delay_id)":"[^"]*"|"(last_active_ago|age|origin_server_ts)":\d+'
+    r'"(session|next_batch|pos|content_uri|event_id|filter_id|delay_id)":"[^"]*"|"(last_active_ago|age|origin_server_ts|last_seen|last_seen_ts)":\d+'
 )
 """Parts of answers that differ each time."""
 
