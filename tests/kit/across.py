@@ -68,7 +68,8 @@ class AcrossCase(RegionsCase):
 
     async def settle(self, *regions: Region) -> None:
         """Wait until regions, or the north, have told the others all that they can."""
-        await self.until(lambda: all(region.running.sending.is_idle for region in regions or (self.north,)))
+        running = [region.running for region in regions or (self.north,)]
+        await self.until(lambda: all(each.ephemera.is_idle and each.sending.is_idle for each in running))
 
     async def read(self, person: Person, room: str) -> list[str]:
         """The texts of a room as somebody reads them, the oldest first."""

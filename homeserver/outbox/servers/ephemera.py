@@ -79,6 +79,11 @@ class Ephemera:
             self._again(self._show_again, PRESENT_AGAIN_S)
         self._run(self._tell_presence(user_id))
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was to be told has been given to the outbox."""
+        return not self._running
+
     def stop(self) -> None:
         """Tell nobody any more."""
         for timer in self._timers.values():
