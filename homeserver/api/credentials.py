@@ -4,9 +4,11 @@ Imported only where there is one: the library is large, and a server behind a pr
 """
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 from OpenSSL.crypto import Error as BadPEM
-from OpenSSL.SSL import Context
+from OpenSSL.SSL import NO_OVERLAPPING_PROTOCOLS, Connection, Context
 from OpenSSL.SSL import Error as BadPair
 from twisted.internet.interfaces import IOpenSSLContextFactory, IProtocolFactory
 from twisted.internet.ssl import Certificate, CertificateOptions, KeyPair
@@ -65,6 +67,15 @@ def _load(tls: TLS) -> Context:
         options = CertificateOptions(privateKey=key, certificate=first, extraCertChain=others)
         context = options.getContext()
         context.check_privatekey()
+        context.set_alpn_select_callback(_choose_protocol)
     except (BadPEM, BadPair) as fault:
         raise ValueError(f"{tls.certificate} and {tls.private_key} are no certificate and key: {fault}") from None
     return context
+
+
+def _choose_protocol(connection: Connection, offered: Sequence[bytes]) -> Any:
+    """HTTP/1.1 for whoever offers a choice, which is all that is spoken here; who offers only others hears of none.
+
+    Twisted's own choice needs a factory that makes TLS connections, not contexts.
+    """
+    return b"http/1.1" if b"http/1.1" in offered else NO_OVERLAPPING_PROTOCOLS

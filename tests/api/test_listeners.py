@@ -45,6 +45,17 @@ def fetch(port: int, path: bytes, certificate: Path | None = None, name: str = "
             return _converse(secure, path)
 
 
+def choose(port: int, certificate: Path, offered: list[str]) -> tuple[str | None, bytes]:
+    """Which of the protocols that are offered is agreed on, and what is answered then."""
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.set_alpn_protocols(offered)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as line,
+        context.wrap_socket(line, server_hostname="parta.test") as secure,
+    ):
+        return secure.selected_alpn_protocol(), _converse(secure, b"quick")
+
+
 def _converse(line: socket.socket, path: bytes) -> bytes:
     line.sendall(REQUEST % path)
     answer = b""
@@ -144,6 +155,14 @@ class Listening(TestCase):
         copy.write_bytes(tls.certificate.read_bytes())
         tls.certificate.write_text("junk")
         assert (await self.get(door, b"quick", copy, "renewed.test")).startswith(b"HTTP/1.1 200 ")
+
+    async def test_who_offers_protocols_over_tls_gets_the_one_that_is_spoken_and_an_answer_in_any_case(self) -> None:
+        tls = make_certificate(make_folder(self), "parta.test")
+        door = self.door(tls=tls)
+        open_doors([door], self.reactor)
+        for offered, expected in ((["http/1.1"], "http/1.1"), (["h2", "http/1.1"], "http/1.1"), (["h2"], None)):
+            chosen, answer = await deferToThread(choose, self.port(door), tls.certificate, offered)
+            assert (chosen, answer[:13]) == (expected, b"HTTP/1.1 200 "), offered
 
     async def test_a_taken_port_is_named_and_nothing_stays_open(self) -> None:
         first = self.door()
