@@ -3,9 +3,11 @@
 from typing import Any
 from urllib.parse import quote
 
+from msgspec.structs import replace
+
 from federation.event import parse_template, seal_event
+from federation.transport.tasks import side_by_side
 from federation.versions import ROOM_VERSIONS
-from homeserver.rooms.receive.outside import side_by_side
 from tests.kit.people import Person
 from tests.kit.region import Region, RegionsCase, now_ms
 
@@ -146,6 +148,23 @@ class Joining(JoinsCase):
                 assert (self.alice.user_id in members) == (not omits or name is None)
                 given = {pdu["type"] for pdu in (*answer["state"], *answer["auth_chain"])}
                 assert {"m.room.create", "m.room.power_levels", "m.room.join_rules"} <= given
+
+    async def test_a_proposal_names_the_server_that_makes_it_and_that_signs_the_join_too_in_every_version(
+        self,
+    ) -> None:
+        for version in ROOM_VERSIONS:
+            room_id = await self.alice.create_room(preset="public_chat", room_version=version)
+            person = f"@v{version}:{self.south.name}"
+            path = f"/_matrix/federation/v1/make_join/{quote(room_id, safe='')}/{quote(person, safe='')}"
+            proposed = await self.south.peers.ask(self.north.name, "GET", path, query=[("ver", version)])
+            assert (proposed["room_version"], proposed["event"]["origin"]) == (version, self.north.name)
+            fields = parse_template(proposed["event"], ROOM_VERSIONS[version], origin_server_ts=now_ms())
+            fields = replace(fields, opaque=f"made-for-{version}")
+            event = seal_event(ROOM_VERSIONS[version], fields, server=self.south.name, key=self.south.key)
+            path = f"/_matrix/federation/v2/send_join/{quote(room_id, safe='')}/{quote(event.event_id, safe='')}"
+            answer = await self.south.peers.ask(self.north.name, "PUT", path, body=event.pdu())
+            assert set(answer["event"].pop("signatures")) == {self.north.name, self.south.name}
+            assert answer["event"] == {name: value for name, value in event.pdu().items() if name != "signatures"}
 
 
 class Restricted(JoinsCase):

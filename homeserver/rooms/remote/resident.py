@@ -107,7 +107,8 @@ class Resident:
         draft = Draft(type="m.room.member", sender=person, content=content, state_key=person)
         event = seal_draft(self._ground.seal, room.record, room.head, draft).event
         check_auth(event, room.head.find, create=room.create, levels=room.head.levels)
-        return Proposal(room.version.id, {name: v for name, v in event.pdu().items() if name not in _UNSEALED})
+        proposed = {name: value for name, value in event.pdu().items() if name not in _UNSEALED}
+        return Proposal(room.version.id, {**proposed, "origin": self.server})
 
     async def let_join(
         self, origin: ServerName, place: tuple[str, str], pdu: Mapping[str, Any], *, omit_members: bool = False
@@ -175,22 +176,22 @@ class Resident:
     # restricted rooms
 
     async def _countersign(self, room: Room, event: Event) -> Event:
-        """The event, signed by us if one of ours is to have let the person in, and may.
+        """A join, signed by us as well; if one of ours is to have let the person in, only where that is so.
 
-        Spec: server-server-api#restricted-rooms
+        Spec: server-server-api#joining-rooms, server-server-api#restricted-rooms
         """
-        authoriser = event.content.get(AUTHORISER)
-        if event.membership != "join" or not room.version.restricted_join or authoriser is None:
+        if event.membership != "join":
             return event
-        try:
-            ours = isinstance(authoriser, str) and server_of(parse_user_id(authoriser)) == self._ground.server
-        except BadIdentifier as fault:
-            raise Invalid("M_INVALID_PARAM", str(fault)) from None
-        if not ours:
-            return event
-        if not await self._let_in(room, event.sender) and join_rule(room) not in RESTRICTED:
+        vouches = room.version.restricted_join and self._is_ours(event.content.get(AUTHORISER))
+        if vouches and not await self._let_in(room, event.sender) and join_rule(room) not in RESTRICTED:
             raise Refused("restricted", "Nobody has to let anybody into this room")
         return sign_event(event, self._ground.server, self._ground.seal.key)
+
+    def _is_ours(self, authoriser: object) -> bool:
+        try:
+            return isinstance(authoriser, str) and server_of(parse_user_id(authoriser)) == self._ground.server
+        except BadIdentifier as fault:
+            raise Invalid("M_INVALID_PARAM", str(fault)) from None
 
     async def _let_in(self, room: Room, person: UserID) -> dict[str, str]:
         """What a join must say of who let the person in; nothing where that is not needed.
