@@ -7,12 +7,12 @@ for, each server is asked once for all who wait, and seldom again; unknown names
 Spec: server-server-api#retrieving-server-keys
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThreadPool
 
 from federation import canonical
@@ -31,6 +31,7 @@ from federation.pdu import Event
 from federation.signatures import check_event_signatures, servers_that_must_sign, verify_json
 from federation.transport.lines import Turns
 from federation.transport.memory import Memory
+from federation.transport.tasks import side_by_side
 
 KNOWN: Final = 10_000
 """How many servers' keys are in memory; the others are in the store."""
@@ -143,7 +144,7 @@ class Keyring:
                     wanted.setdefault(server, []).append(event)
             except BadSignature as fault:
                 faults[event.event_id] = fault
-        found = dict(await _side_by_side(self._find_for(server, signed) for server, signed in wanted.items()))
+        found = dict(await side_by_side(self._find_for(server, signed) for server, signed in wanted.items()))
         left = [event for event in events if event.event_id not in faults]
         archive = self._archive
         jobs = [
@@ -269,11 +270,3 @@ def _check_slice(events: Sequence[Event], found: Mapping[ServerName, ServerKeys 
 
 def _is_current(keys: ServerKeys, now_ms: int) -> bool:
     return now_ms <= keys.valid_until_ms
-
-
-async def _side_by_side(tasks: Iterable[Awaitable[T]]) -> list[T]:
-    async def wait(task: Awaitable[T]) -> T:
-        return await task
-
-    done: list[T] = await gatherResults([Deferred.fromCoroutine(wait(task)) for task in tasks], consumeErrors=True)
-    return done

@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from federation.errors import RemoteFault
 from federation.ids import RoomID, UserID
+from federation.transport.tasks import Tasks
 from homeserver.push.audience import Audience
 from homeserver.push.badges import Badges
 from homeserver.push.counts import Counts
@@ -108,7 +107,7 @@ class Pushing:
         self._is_dirty = False
         self._is_working = False
         self._state: Literal["new", "running", "stopped"] = "new"
-        self._running: set[Deferred[None]] = set()
+        self._tasks = Tasks(lambda failure: _log.failure("pushing failed", failure))
         self._timer: Any = None
         self._take_up: dict[type[Any], Callable[[Any], Any]] = {
             EventAdded: self._take_event,
@@ -122,7 +121,7 @@ class Pushing:
     @property
     def is_idle(self) -> bool:
         """Whether all is told that can be by now."""
-        return not (self._running or self._news or self._owed)
+        return self._tasks.is_idle and not (self._news or self._owed)
 
     async def resume(self) -> None:
         """Load all pushers, and begin to tell what they missed and what is new.
@@ -154,8 +153,7 @@ class Pushing:
             self._timer.cancel()
         for line in self._lines():
             line.stop_waiting()
-        for running in tuple(self._running):
-            running.cancel()
+        self._tasks.cancel()
         if was == "running":
             await self._note()
 
@@ -182,7 +180,7 @@ class Pushing:
     def _begin_work(self) -> None:
         if self._state == "running" and not self._is_working:
             self._is_working = True
-            self._run(self._work_later())
+            self._tasks.run(self._work_later())
 
     async def _work_later(self) -> None:
         try:
@@ -350,7 +348,7 @@ class Pushing:
     def _start(self, line: Line) -> None:
         if line.is_ready and not line.is_busy and self._state == "running":
             line.is_busy = True
-            self._run(self._tell_all(line))
+            self._tasks.run(self._tell_all(line))
 
     async def _tell_all(self, line: Line) -> None:
         try:
@@ -448,7 +446,7 @@ class Pushing:
     def _note_again(self) -> None:
         self._timer = self._world.clock.callLater(NOTE_S, self._note_again)
         if self._is_dirty:
-            self._run(self._note())
+            self._tasks.run(self._note())
 
     async def _note(self) -> None:
         """Write down how far everybody was told."""
@@ -466,18 +464,6 @@ class Pushing:
             line = self._people[key.user_id].lines.get(key) if key.user_id in self._people else None
             if line is not None:
                 line.noted = upto
-
-    def _run(self, work: Any) -> None:
-        """Do something beside, until `stop`."""
-        running: Deferred[None] = Deferred.fromCoroutine(work)
-        if not running.called:
-            self._running.add(running)
-        running.addErrback(self._report)
-        running.addBoth(lambda _: self._running.discard(running))
-
-    def _report(self, failure: Failure) -> None:
-        if not isinstance(failure.value, CancelledError):
-            _log.failure("pushing failed", failure)
 
 
 def _preview(found: Outlying) -> Room:

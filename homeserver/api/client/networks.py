@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, quote
 
 import msgspec
-from twisted.internet.defer import Deferred, gatherResults
 
+from federation.transport.tasks import side_by_side
 from homeserver.accounts.appservices.questions import Questions
 from homeserver.accounts.appservices.registry import AppService
 from homeserver.api.route import Call, Reply, Route
@@ -114,9 +114,7 @@ class _NetworksAPI:
 
     async def _ask(self, services: Sequence[AppService], what: str, fields: Fields) -> list[Any]:
         """What each service says, all asked at once."""
-        asking = [Deferred.fromCoroutine(self._questions.look_up(service, what, fields)) for service in services]
-        answers: list[Any] = await gatherResults(asking)
-        return answers
+        return await side_by_side(self._questions.look_up(service, what, fields) for service in services)
 
 
 def _dicts(answer: Any) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
-from twisted.internet.defer import Deferred, gatherResults
 
 from federation import canonical
 from federation.ed25519 import SigningKey
@@ -17,6 +16,7 @@ from federation.ids import ServerName, parse_server_name
 from federation.keys import ServerKeys
 from federation.signatures import sign_json
 from federation.transport.keyring import Keyring
+from federation.transport.tasks import side_by_side
 from homeserver.api.route import Call, Reply, Route
 
 MOST_ASKED: Final = 100
@@ -95,8 +95,7 @@ class _KeysAPI:
     async def _answer(self, wanted: Mapping[str, int]) -> Reply:
         """The keys of those servers, as far as they can be had; each good until that time, if it publishes such."""
         some = list(wanted.items())[:MOST_ASKED]
-        asking = [Deferred.fromCoroutine(self._find(server, until_ms)) for server, until_ms in some]
-        found: list[msgspec.Raw | None] = await gatherResults(asking, consumeErrors=True)
+        found = await side_by_side(self._find(server, until_ms) for server, until_ms in some)
         return {"server_keys": [keys for keys in found if keys is not None]}
 
     async def _find(self, name: str, until_ms: int) -> msgspec.Raw | None:

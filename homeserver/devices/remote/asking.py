@@ -3,12 +3,12 @@
 Spec: server-server-api#end-to-end-encryption
 """
 
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -181,17 +181,6 @@ def _find_one_time_key(algorithm: str, value: object) -> dict[str, msgspec.Raw] 
 def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = value.get(name)
     return found if isinstance(found, dict) else {}
-
-
-async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """What all of them come to, or the first fault."""
-    running = [Deferred.fromCoroutine(work) for work in works]
-    try:
-        done: list[T] = await gatherResults(running, consumeErrors=True)
-    except FirstError as fault:
-        fault.subFailure.raiseException()
-        raise
-    return done
 
 
 def wait_at_most(clock: IReactorTime, seconds: float, work: Coroutine[Any, Any, T]) -> Deferred[T]:

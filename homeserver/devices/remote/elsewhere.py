@@ -12,8 +12,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from federation.errors import PeerRefused, Refused, RemoteFault
 from federation.ids import DeviceID, ServerName, UserID, server_of
+from federation.transport.tasks import side_by_side
 from homeserver.devices.keys import ClaimAnswer, KeyAnswer, add_cross_signing_key
-from homeserver.devices.remote.asking import Asking, Claims, Wanted, together, wait_at_most
+from homeserver.devices.remote.asking import Asking, Claims, Wanted, wait_at_most
 from homeserver.devices.remote.lists import RemoteLists
 from homeserver.storage import keys, remotedevices
 from homeserver.storage.database import Database, Txn
@@ -47,7 +48,7 @@ class KeysElsewhere:
         fresh, near = await self._database.read(_sort, theirs)
         missing = _by_server({person: ids for person, ids in theirs.items() if person not in fresh})
         asking = [self._ask(server, some, near, timeout_s) for server, some in missing.items()]
-        asked = await together(asking)
+        asked = await side_by_side(asking)
         answer.add(await self._database.read(_read_lists, asker, {p: theirs[p] for p in theirs if p in near}))
         for found in asked:
             answer.add(found)
@@ -66,7 +67,7 @@ class KeysElsewhere:
             if fault is not None:
                 answer.failures[server] = fault
 
-        await together([claim(server, some) for server, some in _by_server(theirs).items()])
+        await side_by_side([claim(server, some) for server, some in _by_server(theirs).items()])
         return answer
 
     async def _claim(self, server: ServerName, wanted: Claims, timeout_s: float, answer: ClaimAnswer) -> None:
@@ -81,7 +82,7 @@ class KeysElsewhere:
 
         async def ask() -> None:
             works = [self._list(person, wanted[person], found) for person in listed] if alone else []
-            await together([*works, *([self._query(server, asked, found)] if asked else [])])
+            await side_by_side([*works, *([self._query(server, asked, found)] if asked else [])])
 
         fault = await self._try(ask, timeout_s)
         if fault is not None:

@@ -6,14 +6,14 @@ presence leave the region.
 Spec: server-server-api#typing-notifications, server-server-api#receipts, server-server-api#presence
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from federation.ids import RoomID, ServerName, UserID, server_of
+from federation.transport.tasks import Tasks
 from homeserver.ephemeral.presence import Presences
 from homeserver.ephemeral.typing import Typing
 from homeserver.outbox.servers.audiences import others_in
@@ -48,7 +48,7 @@ class Ephemera:
         self._types: dict[RoomID, frozenset[UserID]] = {}
         self._present: set[UserID] = set()
         self._timers: dict[Callable[[], None], Any] = {}
-        self._running: set[Deferred[None]] = set()
+        self._tasks = Tasks(_report)
 
     # what is new
 
@@ -56,7 +56,7 @@ class Ephemera:
         """Take note of what a commit tells: public receipts of ours are told."""
         for change in changes:
             if isinstance(change, ReceiptMoved) and change.kind == "m.read" and self._is_ours(change.user_id):
-                self._run(self._tell_receipt(change))
+                self._tasks.run(self._tell_receipt(change))
 
     def stir(self, room_id: RoomID) -> None:
         """Typing changed in a room."""
@@ -77,20 +77,19 @@ class Ephemera:
         else:
             self._present.add(user_id)
             self._again(self._show_again, PRESENT_AGAIN_S)
-        self._run(self._tell_presence(user_id))
+        self._tasks.run(self._tell_presence(user_id))
 
     @property
     def is_idle(self) -> bool:
         """Whether all that was to be told has been given to the outbox."""
-        return not self._running
+        return self._tasks.is_idle
 
     def stop(self) -> None:
         """Tell nobody any more."""
         for timer in self._timers.values():
             if timer.active():
                 timer.cancel()
-        for running in tuple(self._running):
-            running.cancel()
+        self._tasks.cancel()
 
     # telling
 
@@ -136,7 +135,7 @@ class Ephemera:
 
     def _show_again(self) -> None:
         for user_id in sorted(self._present):
-            self._run(self._tell_presence(user_id))
+            self._tasks.run(self._tell_presence(user_id))
         if self._present:
             self._again(self._show_again, PRESENT_AGAIN_S)
 
@@ -145,13 +144,7 @@ class Ephemera:
         if timer is None or not timer.active():
             self._timers[call] = self._clock.callLater(delay_s, call)
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        running: Deferred[None] = Deferred.fromCoroutine(work)
-        if not running.called:
-            self._running.add(running)
-        running.addErrback(self._report)
-        running.addBoth(lambda _: self._running.discard(running))
 
-    def _report(self, failure: Failure) -> None:
-        if not isinstance(failure.value, CancelledError | StorageUnavailable):
-            _log.failure("telling other servers failed", failure)
+def _report(failure: Failure) -> None:
+    if not isinstance(failure.value, StorageUnavailable):
+        _log.failure("telling other servers failed", failure)

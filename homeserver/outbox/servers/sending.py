@@ -6,18 +6,17 @@ transaction under way at a time, until it has taken it or cannot be reached; nob
 Spec: server-server-api#transactions
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from federation.errors import PeerRefused, PeerUnreachable, Refused, RemoteFault
 from federation.ids import ServerName
+from federation.transport.tasks import Tasks
 from homeserver.outbox.servers.audiences import Audiences
 from homeserver.outbox.servers.destination import LONGEST_DELAY_S, Destination
 from homeserver.outbox.servers.packing import Packing
@@ -85,7 +84,7 @@ class Sending:
         self._destinations: dict[ServerName, Destination] = {}
         self._position = world.database.position
         self._state: Literal["new", "running", "stopped"] = "new"
-        self._running: set[Deferred[None]] = set()
+        self._tasks = Tasks(lambda failure: _log.failure("telling other servers failed", failure))
         self._timer: Any = None
         self._began_ms = world.now_ms()
         self._number = 0
@@ -103,7 +102,7 @@ class Sending:
         self._position = max(self._position, self._world.database.position)
         self._state = "running"
         self._timer = self._world.clock.callLater(NOTE_S, self._note_again)
-        self._run(self._start_all())
+        self._tasks.run(self._start_all())
 
     def heed(self, position: int, changes: Sequence[Change]) -> None:
         """Take note of what a commit tells."""
@@ -177,8 +176,7 @@ class Sending:
             self._timer.cancel()
         for destination in self._destinations.values():
             destination.stop_waiting()
-        for running in tuple(self._running):
-            running.cancel()
+        self._tasks.cancel()
         if was == "running":
             await self._note()
 
@@ -208,7 +206,7 @@ class Sending:
             destination.is_away = True
         else:
             destination.is_busy = True
-            self._run(self._tell_all(destination))
+            self._tasks.run(self._tell_all(destination))
 
     async def _tell_all(self, destination: Destination) -> None:
         try:
@@ -277,7 +275,7 @@ class Sending:
 
     def _note_again(self) -> None:
         self._timer = self._world.clock.callLater(NOTE_S, self._note_again)
-        self._run(self._note())
+        self._tasks.run(self._note())
 
     async def _note(self) -> None:
         """Note how far servers were told."""
@@ -295,18 +293,6 @@ class Sending:
             await self._world.database.write(_note, positions, away)
             for server, position in positions.items():
                 self._destinations[server].noted = position
-
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something beside, until `stop`."""
-        running: Deferred[None] = Deferred.fromCoroutine(work)
-        if not running.called:
-            self._running.add(running)
-        running.addErrback(self._report)
-        running.addBoth(lambda _: self._running.discard(running))
-
-    def _report(self, failure: Failure) -> None:
-        if not isinstance(failure.value, CancelledError):
-            _log.failure("telling other servers failed", failure)
 
 
 def _note(txn: Txn, positions: dict[ServerName, int], away: Sequence[ServerName]) -> None:

@@ -13,13 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from federation.errors import RemoteFault
 from federation.ids import RoomID, UserID
+from federation.transport.tasks import Tasks
 from homeserver.accounts.appservices.questions import Questions
 from homeserver.accounts.appservices.registry import AppService
 from homeserver.ephemeral.presence import Presences
@@ -82,7 +81,7 @@ class Deliveries:
         self._position = 0
         self._state: Literal["new", "running", "stopped"] = "new"
         self._is_working = False
-        self._running: set[Deferred[None]] = set()
+        self._tasks = Tasks(lambda failure: _log.failure("telling application services failed", failure))
         self._timer: Any = None
         self._take_up: dict[type[Any], Callable[[Any], Coroutine[Any, Any, None]]] = {
             EventAdded: self._take_event,
@@ -98,7 +97,7 @@ class Deliveries:
     @property
     def is_idle(self) -> bool:
         """Whether all is told that can be by now."""
-        return not (self._running or self._news)
+        return self._tasks.is_idle and not self._news
 
     async def resume(self) -> None:
         """Load how far each service was told, and begin to tell the rest.
@@ -136,7 +135,7 @@ class Deliveries:
         """Somebody in a room types, or has stopped."""
         for line in self._lines.values():
             if line.service.hears_ephemeral:
-                self._run(self._hear_typing(line, room_id))
+                self._tasks.run(self._hear_typing(line, room_id))
 
     def show(self, user_id: UserID) -> None:
         """Somebody's presence changed."""
@@ -159,8 +158,7 @@ class Deliveries:
             self._timer.cancel()
         for line in self._lines.values():
             line.stop_waiting()
-        for running in tuple(self._running):
-            running.cancel()
+        self._tasks.cancel()
         if was == "running":
             await self._note()
 
@@ -169,7 +167,7 @@ class Deliveries:
     def _begin_work(self) -> None:
         if self._state == "running" and not self._is_working and self._news:
             self._is_working = True
-            self._run(self._work())
+            self._tasks.run(self._work())
 
     async def _work(self) -> None:
         try:
@@ -297,7 +295,7 @@ class Deliveries:
     def _start(self, line: Line) -> None:
         if line.is_ready and not line.is_busy and self._state == "running":
             line.is_busy = True
-            self._run(self._tell_all(line))
+            self._tasks.run(self._tell_all(line))
 
     async def _tell_all(self, line: Line) -> None:
         try:
@@ -343,7 +341,7 @@ class Deliveries:
 
     def _note_again(self) -> None:
         self._timer = self._world.clock.callLater(NOTE_S, self._note_again)
-        self._run(self._note())
+        self._tasks.run(self._note())
 
     async def _note(self) -> None:
         """Note how far the services are of which there is nothing to tell."""
@@ -354,15 +352,3 @@ class Deliveries:
             if line.position != line.noted:
                 with suppress(StorageUnavailable):
                     await self._packing.note(line)
-
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something beside, until `stop`."""
-        running: Deferred[None] = Deferred.fromCoroutine(work)
-        if not running.called:
-            self._running.add(running)
-        running.addErrback(self._report)
-        running.addBoth(lambda _: self._running.discard(running))
-
-    def _report(self, failure: Failure) -> None:
-        if not isinstance(failure.value, CancelledError):
-            _log.failure("telling application services failed", failure)

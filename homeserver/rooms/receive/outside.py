@@ -4,18 +4,19 @@ Whatever comes has the form its room version demands, is signed by those who mus
 bounded, so is the time.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
 from urllib.parse import quote
 
-from twisted.internet.defer import Deferred, DeferredSemaphore, FirstError, gatherResults
+from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from federation.errors import BadAnswer, BadEvent, Refused, RemoteFault
 from federation.event import Event, parse_event
 from federation.hashes import check_content_hash
 from federation.ids import EventID, RoomID, ServerName
 from federation.redaction import redact_event
+from federation.transport.tasks import side_by_side
 from federation.versions import RoomVersion
 
 T = TypeVar("T")
@@ -218,21 +219,6 @@ def complete(events: Iterable[Event]) -> list[Event]:
     Spec: server-server-api#validating-hashes-and-signatures-on-received-events
     """
     return [event if check_content_hash(event) else redact_event(event) for event in events]
-
-
-async def side_by_side(waiting: Iterable[Awaitable[T]]) -> list[T]:
-    """What all of them come to, or the first fault."""
-    tasks = [Deferred.fromCoroutine(_wait(each)) for each in waiting]
-    try:
-        done: list[T] = await gatherResults(tasks, consumeErrors=True)
-    except FirstError as fault:
-        fault.subFailure.raiseException()
-        raise
-    return done
-
-
-async def _wait(waiting: Awaitable[T]) -> T:
-    return await waiting
 
 
 def _list_in(answer: dict[str, Any], name: str) -> list[Any]:

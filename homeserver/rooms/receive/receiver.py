@@ -11,11 +11,11 @@ from twisted.logger import Logger
 from federation.errors import BadEvent, Refused, RemoteFault
 from federation.event import Event, parse_event
 from federation.ids import EventID, RoomID, ServerName
+from federation.transport.tasks import side_by_side
 from homeserver.rooms.acl import check_acl
 from homeserver.rooms.receive.gaps import Gaps
 from homeserver.rooms.receive.intake import Intake, Outcomes, World
 from homeserver.rooms.receive.objections import Objections
-from homeserver.rooms.receive.outside import side_by_side
 from homeserver.rooms.receive.placing import Received
 from homeserver.rooms.room import Room
 from homeserver.rooms.servers import servers_of

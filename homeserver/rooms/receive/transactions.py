@@ -13,8 +13,8 @@ from twisted.python.failure import Failure
 
 from federation.errors import BadIdentifier, BadJSON, Refused, RemoteFault
 from federation.ids import ServerName
+from federation.transport.tasks import side_by_side
 from homeserver.policy import Conflict, Invalid, NotFound
-from homeserver.rooms.receive.outside import side_by_side
 from homeserver.rooms.receive.receiver import Receiver
 
 TakeEDU: TypeAlias = Callable[[ServerName, Mapping[str, Any]], Awaitable[None]]

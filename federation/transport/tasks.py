@@ -1,0 +1,59 @@
+"""Coroutines that go on at the same time: waited for together, or running beside their owner until that ends."""
+
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+
+async def side_by_side(waiting: Iterable[Awaitable[T]]) -> list[T]:
+    """What all of them come to, in their order.
+
+    Raises: the first fault of any of them; the others go on, and what they come to is dropped.
+    """
+    tasks = [Deferred.fromCoroutine(_wait(each)) for each in waiting]
+    try:
+        done: list[T] = await gatherResults(tasks, consumeErrors=True)
+    except FirstError as fault:
+        fault.subFailure.raiseException()
+        raise
+    return done
+
+
+class Tasks:
+    """What runs beside its owner; `report` gets the failure of each that failed."""
+
+    __slots__ = ("_report", "_running")
+
+    def __init__(self, report: Callable[[Failure], None]) -> None:
+        self._report = report
+        self._running: set[Deferred[None]] = set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs."""
+        return not self._running
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin with something and don't wait for it."""
+        running: Deferred[None] = Deferred.fromCoroutine(work)
+        if not running.called:
+            self._running.add(running)
+        running.addErrback(self._fail)
+        running.addBoth(lambda _: self._running.discard(running))
+
+    def cancel(self) -> None:
+        """End all that runs; that is no failure."""
+        for running in tuple(self._running):
+            running.cancel()
+
+    def _fail(self, failure: Failure) -> None:
+        if not isinstance(failure.value, CancelledError):
+            self._report(failure)
+
+
+async def _wait(waiting: Awaitable[T]) -> T:
+    return await waiting

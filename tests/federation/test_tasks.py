@@ -1,0 +1,61 @@
+"""What goes on at the same time: waited for together, or beside its owner."""
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from federation.transport.tasks import Tasks, side_by_side
+
+
+class Fault(Exception):
+    """Something goes wrong."""
+
+
+async def wait(deferred: "Deferred[None]") -> None:
+    await deferred
+
+
+def outcome(waiting: "Deferred[list[str]]") -> object:
+    results: list[object] = []
+    waiting.addBoth(results.append)
+    return results[0] if results else None
+
+
+class TestSideBySide:
+    def setup_method(self) -> None:
+        self.first, self.second = Deferred[str](), Deferred[str]()
+        self.both = Deferred.fromCoroutine(side_by_side([self.first, self.second]))
+
+    def test_all_come_to_something_in_their_order_whoever_is_done_first(self) -> None:
+        self.second.callback("second")
+        self.first.callback("first")
+        assert outcome(self.both) == ["first", "second"]
+
+    def test_the_first_fault_is_raised_as_it_is(self) -> None:
+        self.second.errback(Fault())
+        fault = outcome(self.both)
+        assert isinstance(fault, Failure)
+        assert isinstance(fault.value, Fault)
+        self.first.errback(Fault())  # the other's is dropped, and not reported by anybody
+
+
+class TestTasks:
+    def setup_method(self) -> None:
+        self.reported: list[Failure] = []
+        self.tasks = Tasks(self.reported.append)
+        self.waiting: Deferred[None] = Deferred()
+        self.tasks.run(wait(self.waiting))
+
+    def test_they_are_idle_when_all_is_done(self) -> None:
+        assert not self.tasks.is_idle
+        self.waiting.callback(None)
+        assert self.tasks.is_idle
+
+    def test_a_failure_is_reported_and_ends_its_task(self) -> None:
+        self.waiting.errback(Fault())
+        assert [failure.type for failure in self.reported] == [Fault]
+        assert self.tasks.is_idle
+
+    def test_to_be_cancelled_is_no_failure(self) -> None:
+        self.tasks.cancel()
+        assert self.waiting.called
+        assert (self.tasks.is_idle, self.reported) == (True, [])
