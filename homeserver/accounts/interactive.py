@@ -8,7 +8,7 @@ Spec: client-server-api#user-interactive-authentication-api
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
@@ -62,18 +62,25 @@ class Operation:
 class Proof:
     """What was proved so far: the session's key, its completed stages, who the person is, the token they have.
 
-    `registered` is the account made by the request of this session, if it was to register.
+    `operation` is that of the request which began the session. `registered` is the account that was made by it, if it
+    was to register.
     """
 
     key: str
-    operation: str
-    asker: UserID | None
+    operation: Operation
     until_ms: int
     completed: list[str] = field(default_factory=list)
     user_id: UserID | None = None
     token: str | None = None
     request: bytes | None = None
     registered: UserID | None = None
+
+    @property
+    def due(self) -> set[str]:
+        """The stages of which one comes next."""
+        done = len(self.completed)
+        flows = self.operation.flows
+        return {flow[done] for flow in flows if len(flow) > done and list(flow[:done]) == self.completed}
 
 
 class Unproved(Exception):
@@ -113,7 +120,7 @@ class Interactive:
     def find_registered(self, operation: Operation, auth: Auth | None) -> UserID | None:
         """The account that a request of this session has made already, whose answer may have been lost."""
         proof = self._proofs.get(auth.session) if auth is not None and auth.session is not None else None
-        return proof.registered if proof is not None and proof.operation == operation.name else None
+        return proof.registered if proof is not None and proof.operation.name == operation.name else None
 
     async def prove(self, operation: Operation, auth: Auth | None, request: bytes) -> Proof:
         """Take what a request shows; `request` is its body without `auth`.
@@ -123,7 +130,7 @@ class Interactive:
         """
         if auth is None or (auth.type is None and auth.session is None):
             raise Unproved(operation.flows, self._begin(operation), None)
-        proof = self._find(operation, auth.session)
+        proof = self._begin(operation) if auth.session is None else self._find_own(operation, auth.session)
         if proof is None:
             raise Unproved(operation.flows, self._begin(operation), ("M_UNKNOWN", "Unknown or old session"))
         if auth.type is not None and auth.type not in proof.completed:
@@ -142,10 +149,26 @@ class Interactive:
         """Let a proof hold for nothing more, not even for the same request again."""
         self._proofs.pop(proof.key, None)
 
+    def find_open(self, key: str, stage: str) -> Proof | None:
+        """The session of that key in which that stage is due, or was completed: somebody may show it in a browser.
+
+        Spec: client-server-api#fallback
+        """
+        proof = self._find(key)
+        return proof if proof is not None and stage in {*proof.due, *proof.completed} else None
+
+    async def complete(self, proof: Proof, auth: Auth, origin: str) -> None:
+        """Complete a stage apart from the request, which is made again afterwards with nothing but the session.
+
+        Raises:
+            Unproved: What is shown is not right.
+
+        Spec: client-server-api#fallback
+        """
+        await self._take(replace(proof.operation, origin=origin), auth, proof)
+
     async def _take(self, operation: Operation, auth: Auth, proof: Proof) -> None:
-        done = len(proof.completed)
-        due = {flow[done] for flow in operation.flows if len(flow) > done and list(flow[:done]) == proof.completed}
-        if auth.type not in due:
+        if auth.type not in proof.due:
             raise Unproved(operation.flows, proof, ("M_UNRECOGNIZED", "This stage is not asked for, or not yet"))
         try:
             await self._stages[auth.type](operation, auth, proof)
@@ -188,16 +211,17 @@ class Interactive:
             if oldest.until_ms > now and len(self._proofs) < SESSIONS:
                 break
             del self._proofs[oldest.key]
-        proof = Proof(
-            key=self._mint.secret(), operation=operation.name, asker=operation.user_id, until_ms=now + LIFETIME_MS
-        )
+        proof = Proof(key=self._mint.secret(), operation=operation, until_ms=now + LIFETIME_MS)
         self._proofs[proof.key] = proof
         return proof
 
-    def _find(self, operation: Operation, key: str | None) -> Proof | None:
-        if key is None:
-            return self._begin(operation)
+    def _find(self, key: str) -> Proof | None:
         proof = self._proofs.get(key)
-        if proof is None or proof.until_ms <= self._now_ms():
+        return proof if proof is not None and proof.until_ms > self._now_ms() else None
+
+    def _find_own(self, operation: Operation, key: str) -> Proof | None:
+        proof = self._find(key)
+        if proof is None:
             return None
-        return proof if (proof.operation, proof.asker) == (operation.name, operation.user_id) else None
+        own = proof.operation
+        return proof if (own.name, own.user_id) == (operation.name, operation.user_id) else None

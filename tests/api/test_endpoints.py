@@ -44,6 +44,12 @@ PROPOSED = {
     ("GET", "/_matrix/client/unstable/org.matrix.msc1763/retention/configuration"),
 }
 """Endpoints of proposals, under the names that clients use by now."""
+PAGES = {
+    ("GET", "/_matrix/static/client/login/"),
+    ("GET", f"{V3}/auth/{{}}/fallback/web"),
+    ("POST", f"{V3}/auth/{{}}/fallback/web"),
+}
+"""Pages that the specification tells of in its text."""
 
 
 def shape(path: str) -> str:
@@ -91,4 +97,4 @@ class Endpoints(ServerCase):
     async def test_no_endpoint_is_invented(self) -> None:
         ours = ("/_parta/", "/_synapse/", "/metrics")
         extra = {key for key in self.routes if key not in self.rows and not key[1].startswith(ours)}
-        assert extra == SPELLINGS | PROPOSED
+        assert extra == SPELLINGS | PROPOSED | PAGES

@@ -42,9 +42,11 @@ from homeserver.api.client import (
     data,
     dehydrated,
     devices,
+    fallback,
     filters,
     keys,
     login,
+    loginpage,
     profile,
     register,
     todevice,
@@ -172,6 +174,8 @@ class DoorsCase(TestCase):
         nonces = None if secret is None else Nonces(secret, mint, self.now_ms)
         routes = (
             *login.routes(self.logins, self.sessions, SERVER),
+            *loginpage.routes(SERVER),
+            *fallback.routes(self.interactive, SERVER),
             *register.routes(self.registration, self.interactive, self.logins, SERVER),
             *account.routes(self.accounts, self.interactive),
             *contacts.routes(),
@@ -221,11 +225,13 @@ class DoorsCase(TestCase):
         token: str | None = None,
         body: bytes | None = None,
         ip: str = "10.0.0.1",
+        language: str | None = None,
     ) -> Reply:
         """Make a request; a path that begins with no API is one of v3."""
         if json is not None:
             body = msgspec.json.encode(json)
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        headers |= {} if language is None else {"Accept-Language": language}
         where = path if path.startswith("/_") else V3 + path
         wire = Wire(self.factory, ip=ip)
         waiting = wire.reply()
