@@ -23,7 +23,7 @@ def content_hash(pdu: Mapping[str, Any]) -> str:
     Raises: BadJSON.
     Spec: server-server-api#calculating-the-content-hash-for-an-event
     """
-    return encode_base64(_content_digest(pdu))
+    return encode_base64(sha256(canonical.encode(_hashed(pdu), strict=False)).digest())
 
 
 def check_content_hash(event: Event) -> bool:
@@ -31,7 +31,8 @@ def check_content_hash(event: Event) -> bool:
 
     Spec: server-server-api#validating-hashes-and-signatures-on-received-events
     """
-    return find_base64(event.hashes["sha256"]) == _content_digest(event.pdu())
+    digest = sha256(_encode_part(event.version, _hashed(event.pdu()))).digest()
+    return find_base64(event.hashes["sha256"]) == digest
 
 
 def essential_bytes(version: RoomVersion, pdu: Mapping[str, Any]) -> bytes:
@@ -40,9 +41,12 @@ def essential_bytes(version: RoomVersion, pdu: Mapping[str, Any]) -> bytes:
     Raises: BadJSON.
     Spec: server-server-api#calculating-the-reference-hash-for-an-event
     """
-    essential = redact(version, pdu)
-    essential.pop("signatures", None)
-    return canonical.encode(essential, strict=version.strict_canonical_json)
+    return canonical.encode(_essential(version, pdu), strict=version.strict_canonical_json)
+
+
+def essential_part(version: RoomVersion, pdu: Mapping[str, Any]) -> bytes:
+    """The `essential_bytes` of an event of which it is known that the version's canonical JSON can express it."""
+    return _encode_part(version, _essential(version, pdu))
 
 
 def reference_hash(version: RoomVersion, pdu: Mapping[str, Any]) -> str:
@@ -68,6 +72,16 @@ def event_id_of(version: RoomVersion, essential: bytes) -> EventID:
     return EventID("$" + encode_reference(version, essential))
 
 
-def _content_digest(pdu: Mapping[str, Any]) -> bytes:
-    hashed = {name: value for name, value in pdu.items() if name not in _UNHASHED}
-    return sha256(canonical.encode(hashed, strict=False)).digest()
+def _essential(version: RoomVersion, pdu: Mapping[str, Any]) -> dict[str, Any]:
+    essential = redact(version, pdu)
+    essential.pop("signatures", None)
+    return essential
+
+
+def _encode_part(version: RoomVersion, part: Mapping[str, Any]) -> bytes:
+    """The canonical JSON of a part of what was checked as a whole; strict versions leave nothing to be found in it."""
+    return canonical.encode_checked(part) if version.strict_canonical_json else canonical.encode(part, strict=False)
+
+
+def _hashed(pdu: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in pdu.items() if name not in _UNHASHED}

@@ -20,6 +20,7 @@ from federation.ed25519 import (
 )
 from federation.errors import BadIdentifier, BadJSON, BadSignature
 from federation.hashes import essential_bytes as event_signing_bytes
+from federation.hashes import essential_part
 from federation.ids import ServerName, find_server_of, parse_user_id, server_of
 from federation.pdu import Event, check_event_size
 from federation.unpadded import encode_base64, find_base64
@@ -104,7 +105,7 @@ def check_event_signatures(event: Event, find_key: KeyFinder) -> None:
     Raises: BadSignature.
     Spec: server-server-api#validating-hashes-and-signatures-on-received-events
     """
-    message = event_signing_bytes(event.version, event.pdu())
+    message = essential_part(event.version, event.pdu())
     for server in servers_that_must_sign(event):
         _check_signatures(message, event.signatures.get(server, {}), partial(find_key, server))
 
@@ -115,7 +116,7 @@ def check_policy_signature(event: Event, server: ServerName, key: VerifyKey) -> 
     Raises: BadSignature.
     Spec: server-server-api#validating-policy-server-signatures
     """
-    message = event_signing_bytes(event.version, event.pdu())
+    message = essential_part(event.version, event.pdu())
     _check_signatures(message, event.signatures.get(server, {}), {POLICY_KEY_ID: key}.get)
 
 
@@ -125,7 +126,7 @@ def sign_event(event: Event, server: ServerName, key: SigningKey) -> Event:
     Raises: EventTooLarge.
     Spec: server-server-api#restricted-rooms, server-server-api#inviting-to-a-room
     """
-    signature = key.sign(event_signing_bytes(event.version, event.pdu()))
+    signature = key.sign(essential_part(event.version, event.pdu()))
     return add_signature(event, server, key.key_id, encode_base64(signature))
 
 

@@ -16,7 +16,7 @@ from federation.event.format import (
     parse_sent_id,
     references_in,
 )
-from federation.hashes import essential_bytes, event_id_of
+from federation.hashes import essential_part, event_id_of
 from federation.ids import EventID, RoomID
 from federation.pdu import Event, check_event_size
 from federation.versions import RoomVersion
@@ -84,7 +84,7 @@ def _parse_identity(version: RoomVersion, pdu: Mapping[str, Any]) -> tuple[Event
     if version.event_ids == "sent":
         event_id = parse_sent_id(pdu.get("event_id"))
     else:
-        event_id = event_id_of(version, essential_bytes(version, pdu))
+        event_id = event_id_of(version, essential_part(version, pdu))
     if makes_room_id(version, pdu["type"], pdu.get("state_key"), has_room_id="room_id" in pdu):
         return event_id, RoomID("!" + event_id[1:])
     return event_id, parse_event_room_id(version, pdu.get("room_id"))

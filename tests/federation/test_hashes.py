@@ -54,6 +54,16 @@ def test_a_changed_content_fails_the_hash_but_keeps_the_id(version):
     assert not check_content_hash(redact_event(event))
 
 
+@pytest.mark.parametrize("number", [1.5, 1e-7, 2**60], ids=str)
+def test_numbers_that_only_old_versions_allow_are_hashed_and_signed_there_as_they_were(number):
+    version = ROOM_VERSIONS["5"]
+    pdu = build_pdu(version) | {"type": "m.room.power_levels", "content": {"users_default": number}}
+    pdu["hashes"] = {"sha256": content_hash(pdu)}
+    event = parse_event(pdu, version)
+    assert check_content_hash(event)
+    assert event.event_id == event_id_of(version, event_signing_bytes(version, pdu))
+
+
 @pytest.mark.parametrize("spoiled", ["", "=", "not base64!", "h" * 43, "ü"])
 def test_a_hash_that_is_none_fails(spoiled):
     version = ROOM_VERSIONS["12"]
