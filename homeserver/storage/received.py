@@ -63,12 +63,12 @@ def set_place(txn: Txn, held: RoomEvent, stream: int | None, standing: Standing)
     )
 
 
-def find_held_back(txn: Txn, room: RoomRecord, event_ids: Collection[EventID]) -> list[RoomEvent]:
-    """The accepted redactions of these events that wait for them."""
+def find_early(txn: Txn, room: RoomRecord, event_ids: Collection[EventID]) -> list[RoomEvent]:
+    """The accepted redactions of these events, which came before them: held back until then, but up to version 2."""
     rows = txn.all_in(
-        "SELECT nid FROM events WHERE redacts {in} AND room_nid = ? AND stream IS NULL AND standing = 0",
+        "SELECT nid FROM events WHERE redacts {in} AND room_nid = ? AND (stream IS NULL OR ? = 1) AND standing = 0",
         event_ids,
-        (room.nid,),
+        (room.nid, int(room.version.redaction_auth_by_server)),
     )
     return list(load_events(txn, room, [nid for (nid,) in rows]).values())
 

@@ -9,7 +9,7 @@ from federation.ids import EventID
 from homeserver.rooms.room import Room
 from homeserver.storage.database import Txn
 from homeserver.storage.events import RoomEvent, Standing
-from homeserver.storage.received import Known, find_by_id, find_deepest_gap, find_held_back, find_known, find_missing
+from homeserver.storage.received import Known, find_by_id, find_deepest_gap, find_early, find_known, find_missing
 from homeserver.storage.rooms import RoomRecord
 
 MOST_ASIDE: Final = 20
@@ -21,13 +21,14 @@ class Facts:
     """What the tables and the live room know: `known` of all events by ID, `held` those needed as a whole.
 
     `missing` are events of which it is known only that others come after them. `waiting` are redactions, by their
-    target, that came first. `begins`: not deeper than that, an event may be older than what the room begins with here.
+    target, that came first; not all of them need have the power. `begins`: not deeper than that, an event may be older
+    than what the room begins with here.
     """
 
     known: dict[EventID, Known] = field(default_factory=dict)
     held: dict[EventID, RoomEvent] = field(default_factory=dict)
     missing: set[EventID] = field(default_factory=set)
-    waiting: dict[EventID, RoomEvent] = field(default_factory=dict)
+    waiting: dict[EventID, list[RoomEvent]] = field(default_factory=dict)
     begins: int = -1
 
     def group_after(self, event_id: EventID) -> int:
@@ -64,6 +65,11 @@ class Facts:
         )
         self.held[held.event_id] = held
 
+    def note_early(self, redaction: RoomEvent) -> None:
+        """A redaction came before its target."""
+        if redaction.event.redacts is not None:
+            self.waiting.setdefault(redaction.event.redacts, []).append(redaction)
+
 
 def find_at_hand(room: Room, events: Sequence[Event]) -> dict[EventID, RoomEvent]:
     """Those auth events that are in the current state, which nearly all are."""
@@ -89,7 +95,8 @@ def read_facts(txn: Txn, record: RoomRecord, events: Sequence[Event], at_hand: M
     facts.held = find_by_id(txn, record, [each for each in needed if each not in at_hand and each in facts.known])
     facts.held |= at_hand
     _add_aside(txn, record, facts, {each for event in events for each in event.prev_events})
-    facts.waiting = {redacts: held for held in find_held_back(txn, record, ids) if (redacts := held.event.redacts)}
+    for held in find_early(txn, record, ids):
+        facts.note_early(held)
     return facts
 
 

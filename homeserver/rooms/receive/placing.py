@@ -85,9 +85,10 @@ class Placing:
 
         Raises: StateNeeded, and nothing has happened.
         """
-        waiting = self._facts.waiting.get(received.event.event_id)
-        if waiting is not None and self._find_group(waiting.group) is None:
-            raise StateNeeded(Needed(frozenset({waiting.group}), added=False))
+        waiting = self._facts.waiting.get(received.event.event_id, ())
+        unread = frozenset(each.group for each in waiting if self._find_group(each.group) is None)
+        if unread:
+            raise StateNeeded(Needed(unread, added=False))
         if received.before is None:
             received.before = self._find_before(received)
         if received.held is None:
@@ -258,20 +259,27 @@ class Placing:
             target = self._facts.held.get(target_id)
             if target is not None and may_redact(held.event, target.event, before.levels):
                 self._let_redact(pending, target)
-            elif not held.event.version.redaction_auth_by_server:
-                pending.arrival.is_shown = False
-                pending.arrival.past = None
-        waiting = self._facts.waiting.get(held.event_id)
-        if waiting is None or not self._may_redact_at_last(waiting, held):
+            else:
+                self._let_wait(pending)
+        waiting = self._facts.waiting.pop(held.event_id, ())
+        redaction = next((each for each in waiting if self._may_redact_at_last(each, held)), None)
+        if redaction is None:
             return []
-        held.redact(redact_event(held.event), waiting.client)
-        pending.arrival.redacted_by = waiting.nid
-        return [self._release(waiting, pending)]
+        held.redact(redact_event(held.event), redaction.client)
+        pending.arrival.redacted_by = redaction.nid
+        return [] if redaction.event.version.redaction_auth_by_server else [self._release(redaction, pending)]
 
     def _let_redact(self, pending: Pending, target: RoomEvent) -> None:
         if target.redacted_because is None:
             pending.target = target
             pending.pruned = redact_event(target.event)
+
+    def _let_wait(self, pending: Pending) -> None:
+        """Let a redaction wait for its target; nobody is shown it, but where the rules have judged it already."""
+        self._facts.note_early(pending.held)
+        if pending.arrival is not None and not pending.held.event.version.redaction_auth_by_server:
+            pending.arrival.is_shown = False
+            pending.arrival.past = None
 
     def _may_redact_at_last(self, redaction: RoomEvent, target: RoomEvent) -> bool:
         group = self._find_group(redaction.group)
@@ -282,7 +290,6 @@ class Placing:
         ends = {each.event_id: each for each in pending.after.extremities}
         shown = Pending(ends.get(waiting.event_id, waiting), pending.after)
         shown.arrival = Arrival(is_stored=True, is_aside=True)
-        del self._facts.waiting[pending.held.event_id]
         return shown
 
 

@@ -85,6 +85,34 @@ class Redacting(ReceivingCase):
         self.assertNotIn(redaction.event_id, await self.shown())
         await self.assert_as_stored()
 
+    async def test_a_redaction_that_comes_first_takes_effect_in_every_kind_of_version_also_in_one_go(self) -> None:
+        for version in ("2", "6", "11", "12"):
+            self.begin(version, creator=UserID(f"@alice:one{version}.example"))
+            await self.adopt()
+            for together in (False, True):
+                before = self.factory.head
+                message = self.factory.message(BOB, "gone", after=before)
+                redaction = self.redaction(BOB, message, after=before)
+                for some in ([redaction, message],) if together else ([redaction], [message]):
+                    self.assertEqual(await self.receive(*some), {})
+                self.assertIsNone(await self.body(message))
+                self.assertIn(redaction.event_id, await self.shown())
+                await self.assert_as_stored()
+
+    async def test_a_redaction_without_power_does_not_stand_in_the_way_of_one_that_has_it(self) -> None:
+        for first, second in ((CAROL, ALICE), (ALICE, CAROL)):
+            before = self.factory.head
+            message = self.factory.message(BOB, "gone", after=before)
+            redactions = [self.redaction(sender, message, after=before) for sender in (first, second)]
+            self.assertEqual(await self.receive(*redactions), {})
+            self.assertEqual(await self.receive(message), {})
+            self.assertIsNone(await self.body(message))
+            good, bad = sorted(redactions, key=lambda each: each.sender != ALICE)
+            shown = await self.shown()
+            self.assertIn(good.event_id, shown)
+            self.assertNotIn(bad.event_id, shown)
+            await self.assert_as_stored()
+
     async def test_what_follows_a_redaction_that_waits_is_taken(self) -> None:
         before = self.factory.head
         message = self.factory.message(BOB, "gone", after=before)
