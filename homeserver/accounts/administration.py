@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from federation.errors import Refused
-from federation.ids import ServerName, UserID, localpart_of, server_of
+from federation.ids import DeviceID, ServerName, UserID, localpart_of, server_of
 from homeserver.accounts.accounts import close_account
 from homeserver.accounts.login import begin_session
 from homeserver.accounts.passwords import Passwords, check_strength
 from homeserver.accounts.profile import change_shown, check_value
 from homeserver.accounts.propagation import Propagations
 from homeserver.accounts.registration import Newcomer, Registration, enter
-from homeserver.accounts.tokens import Mint
+from homeserver.accounts.tokens import Mint, Tokens
 from homeserver.operators import Operators
 from homeserver.policy import Administer, Deed, Invalid, NotFound
 from homeserver.storage import accounts, devices, logintokens
@@ -150,9 +150,11 @@ class Administration:
         await self.propagations.settle(user_id, "departure", number)
 
     async def log_in_as(self, by: UserID, user_id: UserID, until_ms: int | None) -> str:
-        """An access token of somebody else, until a time; they see its device, which bears the operator's name.
+        """An access token of somebody else, until a time, and no longer than the operator is one; they see its device,
+        which bears the operator's name.
 
-        Raises: Refused for oneself and for other operators; NotFound also for a closed account.
+        Raises: Refused for oneself and for other operators, and for who is none any more; NotFound also for a closed
+            account.
         """
         record = await self._load(user_id)
         if record.deactivated:
@@ -166,7 +168,7 @@ class Administration:
         entry = await self.operators.check(act, device_id=device_id, until_ms=until_ms)
         tokens = self.mint.tokens(refreshable=False)
         tokens = replace(tokens, pair=replace(tokens.pair, access_expires_ms=until_ms))
-        await self.operators.write(entry, begin_session, user_id, device_id, f"Operator {by}", tokens)
+        await self.operators.write(entry, _begin_as, by, user_id, device_id, tokens)
         return tokens.access_token
 
     async def _create(self, by: UserID, user_id: UserID, change: AccountChange) -> UserID:
@@ -204,6 +206,14 @@ class Administration:
     def _check_ours(self, user_id: UserID) -> None:
         if server_of(user_id) != self.server_name:
             raise Invalid("M_INVALID_PARAM", "User does not belong to the local server")
+
+
+def _begin_as(txn: Txn, by: UserID, user_id: UserID, device_id: DeviceID, tokens: Tokens) -> None:
+    """The unit of a session in which an operator is somebody else."""
+    operator = accounts.find_account(txn, by)
+    if operator is None or not operator.admin or operator.locked or operator.suspended:
+        raise Refused("administration", "This is for operators")
+    begin_session(txn, user_id, device_id, f"Operator {by}", tokens, by)
 
 
 def _create(txn: Txn, account: NewAccount, newcomer: Newcomer, change: AccountChange, now_ms: int) -> None:

@@ -113,8 +113,16 @@ class Logins:
         return self._mint.grant(user_id, device_id, tokens)
 
 
-def begin_session(txn: Txn, user_id: UserID, device_id: DeviceID, name: str | None, tokens: Tokens) -> None:
-    """Begin a session in a unit of work: the device is made, or its former tokens are revoked.
+def begin_session(
+    txn: Txn,
+    user_id: UserID,
+    device_id: DeviceID,
+    name: str | None,
+    tokens: Tokens,
+    made_by: UserID | None = None,
+) -> None:
+    """Begin a session in a unit of work: the device is made, or its former tokens are revoked. `made_by` is an operator
+    who lets themselves in as that person; the session ends with their powers.
 
     Raises:
         Refused: The device ID is that of a cross-signing key.
@@ -123,7 +131,7 @@ def begin_session(txn: Txn, user_id: UserID, device_id: DeviceID, name: str | No
     """
     if keys.is_cross_signing_key(txn, user_id, device_id):
         raise Refused("login", "This device ID is in use for a key")
-    if not devices.append_device(txn, user_id, device_id, name, tokens.pair.created_ms):
+    if not devices.append_device(txn, user_id, device_id, name, tokens.pair.created_ms, made_by):
         sessions.remove_tokens(txn, user_id, device_id)
     sessions.append_tokens(txn, user_id, device_id, tokens.pair)
 

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, cast
 from federation.ids import UserID
 from homeserver.storage.changes import SessionsEnded
 from homeserver.storage.database import Txn
+from homeserver.storage.devices import remove_made_by
 from homeserver.storage.names import renew_words
 
 Kind: TypeAlias = Literal["user", "guest", "appservice", "server"]
@@ -120,26 +121,36 @@ def set_kind(txn: Txn, user_id: UserID, kind: Kind) -> None:
 
 
 def set_admin(txn: Txn, user_id: UserID, admin: bool) -> None:
-    """Give or take the powers of an administrator of the server; its sessions are looked up again."""
+    """Give or take the powers of an administrator of the server; its sessions are looked up again.
+
+    With the powers go the sessions in which it is somebody else.
+    """
     txn.run("UPDATE users SET admin = ? WHERE user_id = ?", (int(admin), user_id))
+    if not admin:
+        remove_made_by(txn, user_id)
     _tell(txn, user_id)
 
 
 def set_locked(txn: Txn, user_id: UserID, since_ms: int | None) -> None:
-    """Lock the account, or unlock it (None); its sessions stay, but are looked up again.
+    """Lock the account, or unlock it (None); its sessions stay, but are looked up again. Those in which an operator is
+    somebody else are over.
 
     Spec: client-server-api#account-locking
     """
     txn.run("UPDATE users SET locked_ms = ? WHERE user_id = ?", (since_ms, user_id))
+    if since_ms is not None:
+        remove_made_by(txn, user_id)
     _tell(txn, user_id)
 
 
 def set_suspended(txn: Txn, user_id: UserID, since_ms: int | None) -> None:
-    """Suspend the account, or let it act again (None); its sessions stay, but are looked up again.
+    """Suspend the account, or let it act again (None); as `set_locked` does.
 
     Spec: client-server-api#account-suspension
     """
     txn.run("UPDATE users SET suspended_ms = ? WHERE user_id = ?", (since_ms, user_id))
+    if since_ms is not None:
+        remove_made_by(txn, user_id)
     _tell(txn, user_id)
 
 
@@ -153,6 +164,7 @@ def set_deactivated(txn: Txn, user_id: UserID, at_ms: int, *, erase: bool) -> No
         " erased_ms = COALESCE(erased_ms, ?) WHERE user_id = ?",
         (at_ms, at_ms if erase else None, user_id),
     )
+    remove_made_by(txn, user_id)
     renew_words(txn, user_id)
     _tell(txn, user_id)
 

@@ -50,13 +50,20 @@ def has_device(txn: Txn, user_id: UserID, name: str) -> bool:
     return txn.one("SELECT 1 FROM devices WHERE user_id = ? AND device_id = ?", (user_id, name)) is not None
 
 
-def append_device(txn: Txn, user_id: UserID, device_id: DeviceID, name: str | None, created_ms: int) -> bool:
-    """Add a device; False, and nothing changes, when the person has one of that ID."""
+def append_device(
+    txn: Txn,
+    user_id: UserID,
+    device_id: DeviceID,
+    name: str | None,
+    created_ms: int,
+    made_by: UserID | None = None,
+) -> bool:
+    """Add a device; False, and nothing changes, when the person has one of that ID. `made_by`: an operator uses it."""
     sql = (
-        "INSERT INTO devices (user_id, device_id, display_name, created_ms) VALUES (?, ?, ?, ?)"
+        "INSERT INTO devices (user_id, device_id, display_name, created_ms, made_by) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (user_id, device_id) DO NOTHING"
     )
-    return txn.run(sql, (user_id, device_id, name, created_ms)) == 1
+    return txn.run(sql, (user_id, device_id, name, created_ms, made_by)) == 1
 
 
 def set_display_name(txn: Txn, user_id: UserID, device_id: DeviceID, name: str) -> bool:
@@ -91,6 +98,12 @@ def remove_all_devices(txn: Txn, user_id: UserID, *, but: DeviceID | None = None
     """Remove all devices of a person, one perhaps excepted, as :func:`remove_devices` does."""
     rows = txn.all("SELECT device_id FROM devices WHERE user_id = ?", (user_id,))
     remove_devices(txn, user_id, [DeviceID(device_id) for (device_id,) in rows if device_id != but])
+
+
+def remove_made_by(txn: Txn, operator: UserID) -> None:
+    """Remove the devices with which an operator is somebody else, as :func:`remove_devices` does."""
+    for user_id, device_id in txn.all("SELECT user_id, device_id FROM devices WHERE made_by = ?", (operator,)):
+        remove_devices(txn, UserID(user_id), [DeviceID(device_id)])
 
 
 def _device(row: tuple[str, str | None, int | None, str | None]) -> Device:

@@ -1,8 +1,13 @@
 """Operators' endpoints of accounts: listed, found, made, changed, closed, and signed in to."""
 
+from collections.abc import Awaitable, Callable
+
+from federation.errors import Refused
+from federation.ids import UserID
+from homeserver.storage.accounts import set_admin, set_locked, set_suspended
+from tests.kit.callers import PASSWORD
 from tests.kit.operators import FORBIDDEN, NOT_FOUND, V1, V2, V3, OperatorCase
 from tests.kit.people import Person
-from tests.kit.server import PASSWORD
 
 GOOD = "another horse 7"
 
@@ -209,6 +214,40 @@ class SigningIn(OperatorCase):
         self.assertEqual(past, (400, "M_INVALID_PARAM"))
         puppet = await self.as_bob(valid_until_ms=now + 3_600_000)
         await puppet.ok("GET", "/account/whoami")
+
+    async def test_with_the_powers_of_an_operator_go_the_tokens_made_for_others(self) -> None:
+        write, accounts = self.server.core.database.write, self.server.people.accounts
+        ends: dict[str, Callable[[UserID], Awaitable[object]]] = {
+            "demoted": lambda who: self.head.ok("PUT", f"{V2}/users/{who}", {"admin": False}),
+            "locked": lambda who: write(set_locked, who, 1),
+            "suspended": lambda who: write(set_suspended, who, 1),
+            "closed": lambda who: accounts.deactivate(who, erase=False),
+        }
+        for how, end in ends.items():
+            operator = await self.register(f"{how}-operator")
+            await self.make_admin(operator)
+            answer = await operator.ok("POST", f"{V1}/users/{self.bob.user_id}/login", {})
+            puppet = Person(server=self, user_id=self.bob.user_id, device_id="", token=answer["access_token"])
+            await self.head.ok("PUT", f"{V2}/users/{operator.user_id}", {"displayname": "still one"})
+            await puppet.ok("GET", "/account/whoami")
+            await end(UserID(operator.user_id))
+            self.assertEqual(await puppet.refused("GET", "/account/whoami"), (401, "M_UNKNOWN_TOKEN"), how)
+            (device,) = (await self.bob.ok("GET", "/devices"))["devices"]
+            self.assertEqual(device["device_id"], self.bob.device_id)
+
+    async def test_tokens_of_one_operator_outlive_the_powers_of_another(self) -> None:
+        other = await self.register("other")
+        await self.make_admin(other)
+        puppet = await self.as_bob()
+        await self.head.ok("PUT", f"{V2}/users/{other.user_id}", {"admin": False})
+        await puppet.ok("GET", "/account/whoami")
+
+    async def test_who_is_no_operator_any_more_makes_no_token_though_it_was_asked_for_before(self) -> None:
+        administration = self.server.admin.administration
+        await self.server.core.database.write(set_admin, UserID(self.head.user_id), False)
+        with self.assertRaises(Refused):
+            await administration.log_in_as(UserID(self.head.user_id), UserID(self.bob.user_id), None)
+        self.assertEqual(len((await self.bob.ok("GET", "/devices"))["devices"]), 1)
 
     async def test_nobody_signs_in_as_an_operator_or_as_who_is_not_there(self) -> None:
         other = await self.register("other")
