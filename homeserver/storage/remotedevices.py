@@ -218,15 +218,6 @@ def append_received(txn: Txn, origin: ServerName, message_id: str) -> bool:
     return is_new == 1
 
 
-def is_full(txn: Txn, user_id: UserID, device_id: DeviceID, most: int) -> bool:
-    """Tell whether so many messages wait for a device."""
-    row = txn.one(
-        "SELECT COUNT(*) FROM (SELECT 1 FROM to_device WHERE user_id = ? AND device_id = ? LIMIT ?) waiting",
-        (user_id, device_id, most),
-    )
-    return row is not None and int(row[0]) >= most
-
-
 def _set_cross_signing(txn: Txn, user_id: UserID, new: Sequence[CrossSigningKey], *, whole: bool) -> bool:
     """Keep those that differ; `whole`: others than these are no more. Whether any does."""
     before = {key.usage: key for key in keys.load_cross_signing_keys(txn, [user_id])}

@@ -3,14 +3,28 @@
 Spec: client-server-api#send-to-device-messaging
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
 
-from federation.ids import DeviceID, UserID
+from federation.ids import DeviceID, ServerName, UserID
 from homeserver.storage.changes import UserDataChanged
 from homeserver.storage.database import Insert, Txn
 
 _APPEND = Insert("INSERT INTO to_device (user_id, device_id, position, message) VALUES (?, ?, ?, ?)")
+_APPEND_OF = Insert(
+    "INSERT INTO to_device (user_id, device_id, position, message, origin, origin_sum, others_sum)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_OF_ORIGIN: Final = (
+    "SELECT (SELECT MIN(origin_sum) FROM to_device WHERE user_id = ? AND device_id = ? AND origin = ?),"
+    " (SELECT MAX(origin_sum) FROM to_device WHERE user_id = ? AND device_id = ? AND origin = ?)"
+)
+_OF_OTHERS: Final = (
+    "SELECT (SELECT MIN(others_sum) FROM to_device WHERE user_id = ? AND device_id = ? AND origin IS NOT NULL),"
+    " (SELECT MAX(others_sum) FROM to_device WHERE user_id = ? AND device_id = ? AND origin IS NOT NULL)"
+)
+ROW_BYTES: Final = 1024
+"""What a message takes beside its own bytes, so that small ones are bounded as well."""
 
 DEVICE_MEMORY_MS = 24 * 60 * 60 * 1000
 """How long a device's transaction IDs are remembered."""
@@ -29,8 +43,58 @@ def append_messages(txn: Txn, messages: Iterable[tuple[UserID, DeviceID, bytes]]
     for user_id, device_id, message in messages:
         last[user_id] = position = txn.position()
         txn.append(_APPEND, (user_id, device_id, position, message))
+    _tell(txn, last)
+
+
+def _tell(txn: Txn, last: Mapping[UserID, int]) -> None:
     for user_id, position in last.items():
         txn.tell(UserDataChanged(position=position, user_id=user_id, kind="to_device"))
+
+
+class Bounds(NamedTuple):
+    """How many bytes of other servers' messages may wait for a device: of each server, of all together, and (`share`)
+    of each server even where all together are too many.
+    """
+
+    each: int
+    all: int
+    share: int
+
+
+def append_messages_of(
+    txn: Txn, origin: ServerName, messages: Iterable[tuple[UserID, DeviceID, bytes]], bounds: Bounds
+) -> None:
+    """Queue messages that another server sent, at most one a device; those for which there is no room are dropped.
+
+    How much waits is the difference of running sums, for messages go oldest first; so the oldest is not counted.
+    """
+    last: dict[UserID, int] = {}
+    places = [(message, _find_place(txn, origin, message, bounds)) for message in messages]
+    for (user_id, device_id, message), place in places:
+        if place is not None:
+            last[user_id] = position = txn.position()
+            txn.append(_APPEND_OF, (user_id, device_id, position, message, origin, *place))
+    _tell(txn, last)
+
+
+def _find_place(
+    txn: Txn, origin: ServerName, message: tuple[UserID, DeviceID, bytes], bounds: Bounds
+) -> tuple[int, int] | None:
+    """The running sums with a message; None where there is no room for it."""
+    user_id, device_id, body = message
+    device, size = (user_id, device_id), len(body) + ROW_BYTES
+    first, own = _find_sums(txn, _OF_ORIGIN, (*device, origin))
+    begin, others = _find_sums(txn, _OF_OTHERS, device)
+    waits = own + size - first
+    if waits > bounds.each or (others + size - begin > bounds.all and waits > bounds.share):
+        return None
+    return own + size, others + size
+
+
+def _find_sums(txn: Txn, sql: str, of: tuple[str, ...]) -> tuple[int, int]:
+    """The first and the last of running sums, zeros where nothing waits."""
+    row = txn.one(sql, (*of, *of))
+    return (0, 0) if row is None or row[0] is None else (int(row[0]), int(row[1]))
 
 
 def pending(txn: Txn, user_id: UserID, device_id: DeviceID, upto: int, limit: int) -> list[Waiting]:

@@ -17,8 +17,10 @@ from homeserver.storage.database import Database, Txn
 
 MOST_BEFORE: Final = 100
 """How many changes one may name that came before it."""
-MOST_MESSAGES: Final = 10_000
-"""How many messages may wait for a device before another server's are dropped."""
+BOUNDS: Final = todevice.Bounds(each=64 << 20, all=512 << 20, share=1 << 20)
+"""How much may wait for a device before another server's messages are dropped: of a server as much as some 20,000 keys
+of rooms, whatever others send.
+"""
 
 
 class DeviceNews:
@@ -93,17 +95,18 @@ def _read_user(origin: ServerName, user_id: object) -> UserID:
 
 
 def _take(txn: Txn, origin: ServerName, message_id: str, messages: Mapping[UserID, Mapping[str, bytes]]) -> None:
-    """The unit of a message: it is noted with the commit that queues it."""
+    """The unit of a message: it is noted with the commit that queues it, or finds no room for it."""
     known = devices.load_device_ids(txn, messages)
     if not known or not remotedevices.append_received(txn, origin, message_id):
         return
-    todevice.append_messages(
+    todevice.append_messages_of(
         txn,
+        origin,
         [
             (person, device, messages[person].get(device) or messages[person][ALL_DEVICES])
             for person, theirs in known.items()
             for device in sorted(theirs)
-            if (device in messages[person] or ALL_DEVICES in messages[person])
-            and not remotedevices.is_full(txn, person, device, MOST_MESSAGES)
+            if device in messages[person] or ALL_DEVICES in messages[person]
         ],
+        BOUNDS,
     )

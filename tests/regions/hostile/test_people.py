@@ -1,8 +1,13 @@
 """What evil says of people and their devices: only what it may say of its own, once, and no more than some."""
 
+from itertools import count
 from typing import Any
 
+from homeserver.devices.remote import receiving
+from homeserver.storage.todevice import Bounds
 from tests.kit.hostile import HostileCase, Villain
+
+NUMBERS = count()
 
 
 class Case(HostileCase):
@@ -56,6 +61,26 @@ class ToDevice(Case):
         for sender in (self.alice, self.us.user_id, "@x", "", None, 5, [], f"@{'x' * 300}:{self.evil.name}"):
             await self.edu("m.direct_to_device", self.message(f"{sender}"[:200], sender=sender))
         assert await self.texts() == []
+
+    async def test_a_flood_of_one_server_leaves_room_for_the_messages_of_others(self) -> None:
+        self.patch(receiving, "BOUNDS", Bounds(each=50_000, all=60_000, share=5_000))
+        for _ in range(3):
+            flood = [
+                {"edu_type": "m.direct_to_device", "content": self.message(f"{next(NUMBERS)}")} for _ in range(100)
+            ]
+            assert (await self.send([], edus=flood)).status == 200
+        await self.edu("m.direct_to_device", self.message("large", messages=self.large()))
+        await self.edu("m.direct_to_device", self.message("honest", sender=self.alice), by=self.west)
+        taken = await self.texts()
+        assert taken[-1] == "honest"
+        assert "large" not in taken
+        assert 40 <= len(taken) <= 51
+        await self.us.sync()
+        await self.edu("m.direct_to_device", self.message("again"))
+        assert await self.texts() == ["again"]
+
+    def large(self) -> dict[str, Any]:
+        return {self.us.user_id: {"*": {"n": "large", "x": "x" * 60_000}}}
 
     async def test_who_and_what_is_not_there_gets_nothing_and_takes_no_place(self) -> None:
         to: Any
