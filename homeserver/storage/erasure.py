@@ -36,6 +36,7 @@ PERSON_TABLES: Final = (
     ("service_transactions", "user_id"),
     ("rate_overrides", "user_id"),
     ("notice_rooms", "user_id"),
+    ("invitations", "user_id"),
     ("name_words", "user_id"),
     ("cooperating_pupils", "user_id"),
     ("media_pending", "uploader"),
@@ -73,6 +74,7 @@ KEPT: Final[Mapping[str, str]] = {
     "erasures": "notes how far the erasure has come",
     "claims_given": "is what other regions are told to forget, now that the roles have ended",
     "claims_held": "is of people of other servers",
+    "dismissed_guests": "whom a host has sent away stays outside, under a name that says nothing",
     "remote_people": "is of people of other servers",
     "remote_devices": "is of people of other servers",
 }

@@ -16,9 +16,24 @@ from homeserver.storage.received import find_known
 from homeserver.storage.rooms import RoomRecord, append_room, find_room
 
 _INVITATION: Final = Insert(
-    "INSERT INTO invitations (event_nid, room_nid, state, servers) VALUES (?, ?, ?, ?)"
-    " ON CONFLICT (event_nid) DO UPDATE SET state = excluded.state, servers = excluded.servers"
+    "INSERT INTO invitations (event_nid, room_nid, state, servers, origin, user_id) VALUES (?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (event_nid) DO UPDATE SET state = excluded.state, servers = excluded.servers,"
+    " origin = excluded.origin, user_id = excluded.user_id"
 )
+
+
+class Bounds(NamedTuple):
+    """How many invitations of other servers may be open: one person's by one server, one person's in all, and of one
+    server in all.
+    """
+
+    each: int
+    person: int
+    server: int
+
+
+class TooManyOpen(Exception):
+    """More invitations are open than are kept."""
 
 
 class Shown(NamedTuple):
@@ -57,7 +72,8 @@ def find_shown(txn: Txn, event_nid: int) -> Shown | None:
 
 
 def set_outlying(txn: Txn, record: RoomRecord, held: RoomEvent, shown: Shown | None) -> None:
-    """Unit of work: somebody of ours is now what an event says in a room where this server has no part.
+    """Unit of work: somebody of ours is now what an event says in a room where this server has no part. An invitation
+    into it, if one was open, is so no longer.
 
     `record` and the numbers of the event are used for what is not known yet.
     """
@@ -73,6 +89,33 @@ def set_outlying(txn: Txn, record: RoomRecord, held: RoomEvent, shown: Shown | N
     else:
         held.nid = before.nid
     set_membership(txn, held, stream, ours=True)
+    set_ended(txn, held.event.state_key, held.room_nid)
     if shown is not None:
-        txn.append(_INVITATION, (held.nid, held.room_nid, shown.state, msgspec.json.encode(shown.servers)))
+        invited = (held.event.origin, held.event.state_key) if held.event.membership == "invite" else (None, None)
+        row = (held.nid, held.room_nid, shown.state, msgspec.json.encode(shown.servers), *invited)
+        txn.append(_INVITATION, row)
     txn.tell(EventAdded(position=stream, event=held))
+
+
+def set_invited(txn: Txn, record: RoomRecord, held: RoomEvent, shown: Shown, bounds: Bounds) -> None:
+    """Unit of work: as `set_outlying`, of an invitation that another server sends.
+
+    Raises: TooManyOpen.
+    """
+    set_outlying(txn, record, held, shown)
+    origin, user_id = held.event.origin, held.event.state_key
+    row = txn.one(
+        "SELECT (SELECT COUNT(*) FROM invitations WHERE origin = ? AND user_id = ?),"
+        " (SELECT COUNT(*) FROM invitations WHERE user_id = ?), (SELECT COUNT(*) FROM invitations WHERE origin = ?)",
+        (origin, user_id, user_id, origin),
+    )
+    if any(count > most for count, most in zip(row or (), bounds, strict=True)):
+        raise TooManyOpen
+
+
+def set_ended(txn: Txn, user_id: str | None, room_nid: int) -> None:
+    """Somebody's invitations into a room are open no longer; what was shown with them is not kept."""
+    txn.run(
+        "UPDATE invitations SET origin = NULL, user_id = NULL, state = ? WHERE room_nid = ? AND user_id = ?",
+        (b"[]", room_nid, user_id),
+    )

@@ -23,6 +23,7 @@ from homeserver.rooms.room import Room
 from homeserver.rooms.writing import Arrival, Pending, Work
 from homeserver.storage.database import Txn
 from homeserver.storage.events import RoomEvent, Standing
+from homeserver.storage.invites import set_ended
 from homeserver.storage.received import Known, find_known
 from homeserver.storage.rooms import RoomRecord, append_room, find_room, set_room
 from homeserver.storage.state import GroupRow, append_group
@@ -137,7 +138,8 @@ class Adoption:
         pending.changes = state
         pending.arrival = Arrival(is_aside=True, missing=event.prev_events)
         write_room = append_room if is_new else set_room
-        also: list[Work] = [partial(_write_outliers, judged), lambda txn: write_room(txn, record)]
+        ended: Work = partial(set_ended, user_id=event.state_key, room_nid=record.nid)
+        also: list[Work] = [partial(_write_outliers, judged), lambda txn: write_room(txn, record), ended]
         await world.rooms.take_in(room, lambda: [pending], also, begins=True)
         return room
 
@@ -153,6 +155,7 @@ class Adoption:
         refusal = intake.outcomes.get(event.event_id)
         if refusal is not None:
             raise refusal
+        await world.database.write(set_ended, event.state_key, room.nid)
         return intake.room
 
 

@@ -7,8 +7,6 @@ Spec: server-server-api#knocking-rooms, server-server-api#leaving-rooms-rejectin
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from federation.event import Event
 from federation.ids import RoomID, ServerName, UserID
 from homeserver.policy import Hidden, Invalid, Knock, Leave, NotFound
@@ -58,7 +56,7 @@ class Departing:
         event = await make_event(self._ground, server, move)
         answer = await send_event(self._ground, server, event, timeout_s=SEND_S, most_bytes=MOST_BYTES)
         state = strip_all(event.version, event.room_id, answer.get("knock_room_state"))
-        await self._keep(event, Shown(msgspec.json.encode(state), (server,)))
+        await self._keep(event, Shown(state, (server,)))
 
     async def leave(self, person: UserID, room_id: str, content: Mapping[str, object]) -> None:
         """Refuse an invitation, or take back a knock. Where no server helps with that it is so for us alone.

@@ -6,8 +6,6 @@ Spec: server-server-api#inviting-to-a-room
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from federation.errors import BadEvent, BadIdentifier, Refused
 from federation.event import Event, parse_event
 from federation.hashes import check_content_hash
@@ -21,12 +19,14 @@ from homeserver.rooms.membership import RoomBlocked, check_invitable
 from homeserver.rooms.outlying import OutlyingRoom
 from homeserver.rooms.remote.faults import IncompatibleVersion
 from homeserver.rooms.remote.ground import Ground
-from homeserver.rooms.remote.outlying import load_outlying, set_move
+from homeserver.rooms.remote.outlying import load_outlying, set_invitation, set_move
 from homeserver.rooms.remote.stripped import MOST_SHOWN, parse_shown, strip_all
 from homeserver.storage.accounts import load_active
-from homeserver.storage.invites import Shown
+from homeserver.storage.invites import Bounds, Shown, TooManyOpen
 from homeserver.storage.purge import find_blocker
 
+BOUNDS: Final = Bounds(each=200, person=1_000, server=50_000)
+"""How many invitations of other servers may be open; who answers theirs has room for others."""
 _ENDS: Final = ("leave", "ban")
 
 
@@ -51,7 +51,8 @@ class Invited:
         """Take an invitation; its event, signed by us.
 
         Raises: IncompatibleVersion; Invalid (M_INVALID_PARAM, M_MISSING_PARAM) for what is no invitation by a server's
-            own people; Refused where the policy or the person wants none; NotFound when there is no such person.
+            own people; Refused where the policy or the person wants none, and where too many are open; NotFound when
+            there is no such person.
         Spec: server-server-api#put_matrixfederationv2inviteroomideventid
         """
         version = find_room_version(invitation.version)
@@ -63,7 +64,7 @@ class Invited:
         await self._check_wanted(event, person, shown)
         signed = sign_event(event, self._ground.server, self._ground.seal.key)
         stripped = strip_all(version, event.room_id, invitation.shown)
-        await self._keep(signed, Shown(msgspec.json.encode(stripped), (origin,)))
+        await self._keep(signed, Shown(stripped, (origin,)))
         return signed
 
     def _parse(self, origin: ServerName, version: RoomVersion, invitation: Invitation) -> tuple[Event, UserID]:
@@ -123,7 +124,10 @@ class Invited:
         async with ground.world.turns.of(event.room_id):
             room = await ground.rooms.load(event.room_id)
             if ground.lacks(room):
-                await set_move(ground, event, shown)
+                try:
+                    await set_invitation(ground, event, shown, BOUNDS)
+                except TooManyOpen:
+                    raise Refused("invited", "The person has too many invitations that are open") from None
             elif room is not None:
                 check_acl(room, event.origin)
 

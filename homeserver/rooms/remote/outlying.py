@@ -5,10 +5,10 @@ from federation.ids import UserID
 from homeserver.rooms.remote.ground import Ground
 from homeserver.storage.database import Database
 from homeserver.storage.events import RoomEvent
-from homeserver.storage.invites import Outlying, Shown, find_outlying, set_outlying
+from homeserver.storage.invites import Bounds, Outlying, Shown, find_outlying, set_invited, set_outlying
 from homeserver.storage.rooms import RoomRecord
 
-__all__ = ["Outlying", "load_outlying", "set_move"]
+__all__ = ["Outlying", "load_outlying", "set_invitation", "set_move"]
 
 
 async def load_outlying(database: Database, user_id: UserID, room_id: str) -> Outlying | None:
@@ -18,8 +18,20 @@ async def load_outlying(database: Database, user_id: UserID, room_id: str) -> Ou
 
 async def set_move(ground: Ground, event: Event, shown: Shown | None = None) -> None:
     """Keep what an event makes one of ours in a room where this server has no part; the room's turn is ours."""
+    await ground.database.write(set_outlying, *_build_rows(ground, event), shown)
+
+
+async def set_invitation(ground: Ground, event: Event, shown: Shown, bounds: Bounds) -> None:
+    """Keep an invitation of another server's in the same way, unless too many are open.
+
+    Raises: TooManyOpen.
+    """
+    await ground.database.write(set_invited, *_build_rows(ground, event), shown, bounds)
+
+
+def _build_rows(ground: Ground, event: Event) -> tuple[RoomRecord, RoomEvent]:
+    """A room and an event as they are kept if they are new."""
     seal = ground.seal
     creator = event.sender
     record = RoomRecord(nid=seal.next_id("rooms"), room_id=event.room_id, version=event.version, creator=creator)
-    held = RoomEvent(event, nid=seal.next_id("events"), room_nid=record.nid, group=0)
-    await ground.database.write(set_outlying, record, held, shown)
+    return record, RoomEvent(event, nid=seal.next_id("events"), room_nid=record.nid, group=0)

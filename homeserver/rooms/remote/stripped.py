@@ -6,12 +6,16 @@ Spec: client-server-api#stripped-state, server-server-api#inviting-to-a-room
 from collections.abc import Iterable
 from typing import Any, Final
 
+import msgspec
+
 from federation.errors import BadEvent
 from federation.event import Event, parse_event, stripped_state
 from federation.ids import RoomID
 from federation.versions import RoomVersion
 
 MOST_SHOWN: Final = 100
+MOST_BYTES: Final = 1 << 16
+"""How much of a room is kept for somebody who is not in it: as much as an event."""
 _FIELDS: Final = ("content", "sender", "state_key", "type")
 _TEXTS: Final = ("sender", "state_key", "type")
 
@@ -30,12 +34,19 @@ def parse_shown(version: RoomVersion, room_id: RoomID, shown: Iterable[object]) 
     return events
 
 
-def strip_all(version: RoomVersion, room_id: RoomID, shown: object) -> list[Any]:
-    """What of all that may be passed on to a client; entries that are nothing of the kind are left out."""
-    if not isinstance(shown, list):
-        return []
-    found = [_strip(version, room_id, each) for each in shown[:MOST_SHOWN]]
-    return [each for each in found if each is not None]
+def strip_all(version: RoomVersion, room_id: RoomID, shown: object) -> bytes:
+    """What of all that may be passed on to a client, as a JSON array; entries that are nothing of the kind are left
+    out, and those for which there is no room.
+    """
+    kept: list[bytes] = []
+    left = MOST_BYTES
+    for each in shown[:MOST_SHOWN] if isinstance(shown, list) else ():
+        stripped = _strip(version, room_id, each)
+        encoded = b"" if stripped is None else msgspec.json.encode(stripped)
+        if stripped is not None and len(encoded) < left:
+            left -= len(encoded) + 1
+            kept.append(encoded)
+    return b"[" + b",".join(kept) + b"]"
 
 
 def _strip(version: RoomVersion, room_id: RoomID, each: object) -> Any:

@@ -1,5 +1,6 @@
 """Lies at the doors of rooms: of those who want in, of those who let others in, and of those who invite."""
 
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 
@@ -7,13 +8,16 @@ import msgspec
 
 from federation.event import Event, EventFields, parse_template, seal_event
 from federation.ids import UserID
+from homeserver.rooms.remote import invited
+from homeserver.storage.invites import Bounds
 from tests.kit.elsewhere import Said
-from tests.kit.hostile import HostileCase, forge
+from tests.kit.hostile import HostileCase, Villain, forge
 from tests.kit.peer import Peer
 from tests.kit.region import now_ms
 from tests.kit.rooms import RoomFactory, signing_key
 from tests.kit.wire import Reply
 
+NUMBERS = count()
 V2 = "/_matrix/federation/v2/"
 
 
@@ -278,11 +282,12 @@ class Inviters(Staged):
         event = self.stage.build(values.pop("type", "m.room.member"), content, **values)
         return event.pdu(), event.event_id
 
-    async def invite(self, pdu: Any, event_id: str, **more: Any) -> Reply:
+    async def invite(self, pdu: Any, event_id: str, *, by: Villain | None = None, **more: Any) -> Reply:
         shown = [event.pdu() for event in self.stage.state().values() if event.type != "m.room.member"]
         body = {"room_version": "12", "event": pdu, "invite_room_state": shown, **more}
         path = V2 + "/".join(quote(part, safe="") for part in ("invite", self.stage.create.room_id, event_id))
-        return await self.north.call_signed(self.evil.name, self.evil.key, "PUT", path, body)
+        villain = by or self.evil
+        return await self.north.call_signed(villain.name, villain.key, "PUT", path, body)
 
     async def invitations(self) -> dict[str, Any]:
         self.us.since = None
@@ -330,6 +335,61 @@ class Inviters(Staged):
             reply = await self.invite(pdu, event_id, invite_room_state=[create, lie])
             assert reply.errcode == "M_INVALID_PARAM", (lie, reply.body)
         assert not await self.invitations()
+
+    async def flood(self, times: int) -> list[int]:
+        """Invitations into rooms of evil's own, each another; how they were answered."""
+        answers = []
+        for _ in range(times):
+            self.stage = RoomFactory(self.version, creator=self.mallory, create_content={"n": next(NUMBERS)})
+            answers.append((await self.invite(*self.build())).status)
+        return answers
+
+    async def test_no_more_than_some_invitations_of_a_server_are_open(self) -> None:
+        self.patch(invited, "BOUNDS", Bounds(each=5, person=8, server=7))
+        assert await self.flood(7) == [200] * 5 + [403] * 2
+        assert len(shown := await self.invitations()) == 5
+        self.stage = RoomFactory(self.version, creator=self.alice, create_content={"n": "honest"})
+        pdu, event_id = self.build(sender=self.alice)
+        assert (await self.invite(pdu, event_id, by=self.west)).status == 200
+        await self.us.leave(next(iter(shown)))
+        assert await self.flood(3) == [200, 403, 403]
+        assert len(await self.invitations()) == 6
+        for room_id in await self.invitations():
+            await self.us.leave(room_id)
+        assert await self.flood(5) == [200] * 5
+        self.assert_no_errors()
+
+    async def test_one_server_asks_no_more_than_some_in_and_all_servers_a_person_no_more_than_some(self) -> None:
+        for bounds in (Bounds(each=9, person=9, server=3), Bounds(each=9, person=3, server=9)):
+            self.patch(invited, "BOUNDS", bounds)
+            assert await self.flood(4) == [200] * 3 + [403]
+            for room_id in await self.invitations():
+                await self.us.leave(room_id)
+
+    async def test_who_has_joined_has_room_for_another_invitation(self) -> None:
+        self.patch(invited, "BOUNDS", Bounds(each=1, person=9, server=9))
+        pdu, event_id = self.build()
+        assert (await self.invite(pdu, event_id)).status == 200
+        room_id, query = quote(self.stage.create.room_id, safe=""), f"?via={quote(self.west.name)}"
+        assert await self.flood(1) == [403]
+        assert (await self.us.call("POST", f"/join/{room_id}{query}", {})).status == 200
+        assert await self.flood(1) == [200]
+
+    async def test_of_much_that_is_shown_little_is_kept(self) -> None:
+        self.stage = RoomFactory(self.version, creator=self.mallory)
+        topics = [
+            self.stage.build("m.room.topic", {"topic": "x" * 40_000}, sender=self.mallory, state_key=str(n)).pdu()
+            for n in range(9)
+        ]
+        pdu, event_id = self.build()
+        assert (await self.invite(pdu, event_id, invite_room_state=[self.stage.create.pdu(), *topics])).status == 200
+        kept = await self.database.read(lambda txn: txn.one("SELECT SUM(LENGTH(state)) FROM invitations"))
+        assert kept is not None
+        assert kept[0] <= 65_536
+        (known,) = (await self.invitations()).values()
+        assert [each["type"] for each in known["invite_state"]["events"]] == [
+            "m.room.create", "m.room.topic", "m.room.member"
+        ]  # fmt: skip
 
     async def test_only_who_invited_can_take_it_back(self) -> None:
         pdu, event_id = self.build()
