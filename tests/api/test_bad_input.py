@@ -6,7 +6,6 @@ that needs more than a word for one of its parts is told of in `BODIES` or in `S
 
 import hmac
 import json
-import logging
 import re
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -23,7 +22,9 @@ from twisted.internet.task import deferLater
 from homeserver.api.route import Route
 from homeserver.logs import request_id
 from homeserver.storage.audit import append_audit
+from tests.kit.callers import PASSWORD
 from tests.kit.databases import reactor_in_use
+from tests.kit.faults import LoggedFaults
 from tests.kit.oddities import (
     BROKEN_BODIES,
     HUGE_VALUE,
@@ -39,7 +40,7 @@ from tests.kit.oddities import (
     spoil,
 )
 from tests.kit.people import Person
-from tests.kit.server import PASSWORD, ServerCase
+from tests.kit.server import ServerCase
 from tests.kit.wire import Reply, Wire
 
 IN_A_MONTH_MS = time.time_ns() // 1_000_000 + 30 * 86_400_000
@@ -427,17 +428,6 @@ def query_of(route: Route, odd: bytes = b"") -> bytes:
     return b"?" + b"&".join(parts) if parts else b""
 
 
-class _Errors(logging.Handler):
-    """Collects what is logged as a fault of ours."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-
 class BadInput(ServerCase):
     """Every route, with everything that can be wrong."""
 
@@ -453,9 +443,7 @@ class BadInput(ServerCase):
         self.watch_writes()
         self.wrong: list[str] = []
         self.asked = 0
-        self.errors = _Errors()
-        logging.getLogger().addHandler(self.errors)
-        self.addCleanup(logging.getLogger().removeHandler, self.errors)
+        self.faults = LoggedFaults(self)
         self.operator = await self.register_operator()
         self.school = await self.found_school()
         self.stage = await self.set_the_stage()
@@ -625,10 +613,8 @@ class BadInput(ServerCase):
 
     def conclude(self, least: int) -> None:
         """Nothing was wrong, and enough was asked."""
-        faults = [
-            record.getMessage() + "\n" + str(record.exc_info and record.exc_info[1]) for record in self.errors.records
-        ]
-        assert not self.wrong and not faults, "\n".join([f"{len(self.wrong)} wrong:", *self.wrong[:60], *faults[:20]])
+        assert not self.wrong, "\n".join([f"{len(self.wrong)} wrong:", *self.wrong[:60]])
+        self.faults.check()
         assert not self.flushLoggedErrors()
         assert self.asked >= least, self.asked
 
@@ -785,7 +771,7 @@ def find_problem(reply: Reply) -> str | None:
     """What is wrong with an answer, whatever was asked."""
     if reply.status >= 500:
         return "a fault of ours"
-    if reply.status < 400:
+    if reply.status < 400 or reply.headers.get("content-type") == "text/html; charset=utf-8":
         return None
     try:
         body = reply.json

@@ -7,9 +7,10 @@ from urllib.parse import quote
 import pytest
 
 from config.load import ConfigError, parse_settings
+from tests.kit.callers import PASSWORD
 from tests.kit.district import DistrictCase
 from tests.kit.people import V3, Person
-from tests.kit.server import PASSWORD, ServerCase
+from tests.kit.server import ServerCase
 
 WORLD = {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "world_readable"}}
 GUESTS = {"type": "m.room.guest_access", "state_key": "", "content": {"guest_access": "can_join"}}

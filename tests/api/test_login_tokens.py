@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from tests.kit.callers import PASSWORD
 from tests.kit.people import V3, Person
-from tests.kit.server import PASSWORD, ServerCase
+from tests.kit.server import ServerCase
 from tests.kit.wire import Reply
 
 GET = "/_matrix/client/v1/login/get_token"

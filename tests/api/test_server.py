@@ -3,8 +3,9 @@
 import msgspec
 from twisted.internet.defer import Deferred
 
+from tests.kit.callers import PASSWORD
 from tests.kit.people import V3
-from tests.kit.server import PASSWORD, ServerCase
+from tests.kit.server import ServerCase
 
 OPEN = {
     ("GET", "/_matrix/client/v1/register/m.login.registration_token/validity"),

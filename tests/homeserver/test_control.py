@@ -10,8 +10,9 @@ from homeserver.accounts.commands import add_commands
 from homeserver.commands import CommandFailed, Outcome, Request
 from homeserver.control import SOCKET, ask, open_control
 from homeserver.policy import Conflict, Invalid
+from tests.kit.callers import PASSWORD
 from tests.kit.databases import reactor_in_use
-from tests.kit.server import PASSWORD, ServerCase
+from tests.kit.server import ServerCase
 from tests.kit.wire import make_folder
 
 

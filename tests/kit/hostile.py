@@ -10,7 +10,6 @@ servers answer what they are asked. `evil.lies` changes the true answers by the 
 said instead of one, `evil.keys` is what it publishes. `expect_refused` sees to it that nothing is other than before.
 """
 
-import logging
 from collections.abc import Coroutine, Mapping
 from ipaddress import ip_address
 from itertools import count
@@ -38,6 +37,7 @@ from homeserver.rooms.rooms import Rooms
 from homeserver.storage.database import Database, Txn
 from tests.kit.databases import reactor_in_use
 from tests.kit.elsewhere import Said
+from tests.kit.faults import LoggedFaults
 from tests.kit.peer import FEDERATION, Peer
 from tests.kit.people import Person
 from tests.kit.receiving import sketch
@@ -119,17 +119,6 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("it waits")
 
 
-class _Errors(logging.Handler):
-    """Collects what is logged as a fault of ours."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-
 Rows = Mapping[str, frozenset[Any]]
 
 
@@ -142,9 +131,7 @@ class HostileCase(RegionsCase):
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
         """Begin north and the others, and let us join their room."""
         await super().setUp()
-        self.errors = _Errors()
-        logging.getLogger().addHandler(self.errors)
-        self.addCleanup(logging.getLogger().removeHandler, self.errors)
+        self.faults = LoggedFaults(self)
         self.evil, self.west = self.open_villain(), self.open_villain()
         self.mallory, self.eve = (UserID(f"@{name}:{self.evil.name}") for name in ("mallory", "eve"))
         self.alice, self.bob = (UserID(f"@{name}:{self.west.name}") for name in ("alice", "bob"))
@@ -266,7 +253,7 @@ class HostileCase(RegionsCase):
 
     def assert_no_errors(self) -> None:
         """Nothing was logged as a fault of ours."""
-        assert not self.errors.messages, self.errors.messages
+        self.faults.check()
 
     def sign(self, event: Event, **changes: Any) -> dict[str, Any]:
         """The event with other fields, hashed and signed anew by its sender's server, whatever sense that makes."""

@@ -6,8 +6,9 @@ from typing import Any
 from federation.ids import UserID
 from homeserver.accounts.commands import create_user
 from homeserver.storage.accounts import set_admin
+from tests.kit.callers import PASSWORD
 from tests.kit.people import Person
-from tests.kit.server import PASSWORD, ServerCase
+from tests.kit.server import ServerCase
 
 V1, V2, V3 = (f"/_synapse/admin/v{number}" for number in (1, 2, 3))
 AUDIT = "/_parta/admin/v1/audit"

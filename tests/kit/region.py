@@ -25,7 +25,6 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 import yaml
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from config.load import parse_settings
@@ -43,14 +42,13 @@ from homeserver.api.listeners import open_doors
 from homeserver.api.route import Route
 from homeserver.server import Server, build_server
 from homeserver.storage.database import Dialect
+from tests.kit.callers import Callers, send
 from tests.kit.certificates import Authority
 from tests.kit.databases import Place, find_memory_folder, make_database, reactor_in_use
-from tests.kit.people import V3, Person
-from tests.kit.wire import Reply, Wire, encode_request
+from tests.kit.wire import Reply
 
 T = TypeVar("T")
 
-PASSWORD = "correct horse 5"
 AUTHORITY = "authority.test"
 DAY_MS = 86_400_000
 
@@ -71,7 +69,7 @@ def find_port() -> int:
 
 
 @dataclass(kw_only=True, eq=False)
-class Region:
+class Region(Callers):
     """One server; `server` is the one that runs, None while it is stopped. Its clock is `late_ms` ahead of the real."""
 
     name: ServerName
@@ -138,20 +136,11 @@ class Region:
         """What answers clients."""
         return self.running.doors[0].factory
 
-    async def call(
-        self, method: str, path: str, json: object = None, *, token: str | None = None, body: bytes | None = None
-    ) -> Reply:
-        """Make a client's request on a connection of its own."""
-        if json is not None:
-            body = msgspec.json.encode(json)
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return await self._send(self.factory, method, path, headers, body)
-
     async def call_as_server(
         self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
     ) -> Reply:
         """Make a request at the door for other servers, with just these headers."""
-        return await self._send(self.running.doors[1].factory, method, path, headers or {}, body)
+        return await send(self.running.doors[1].factory, method, path, headers or {}, body)
 
     async def call_signed(  # noqa: PLR0913 - a request has these parts
         self,
@@ -180,33 +169,6 @@ class Region:
         """The endpoints for other servers."""
         edge: Any = self.running.doors[1].factory.edge
         return list(edge._bound)
-
-    async def _send(
-        self, factory: EdgeFactory, method: str, path: str, headers: dict[str, str], body: bytes | None
-    ) -> Reply:
-        wire = Wire(factory)
-        waiting = wire.reply(head=method == "HEAD")
-        wire.send(encode_request(method, path, headers, body))
-        reply = await waiting
-        await deferLater(reactor_in_use(), 0)  # the server is still writing it
-        wire.hang_up()
-        return reply
-
-    async def register(self, name: str) -> Person:
-        """A new person of this region, at their first device."""
-        request = {"username": name, "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
-        return self._person(await self.call("POST", f"{V3}/register", request))
-
-    async def log_in(self, name: str, password: str = PASSWORD) -> Person:
-        """A person who is there, at a new device."""
-        identifier = {"type": "m.id.user", "user": name}
-        request = {"type": "m.login.password", "identifier": identifier, "password": password}
-        return self._person(await self.call("POST", f"{V3}/login", request))
-
-    def _person(self, reply: Reply) -> Person:
-        assert reply.status == 200, reply
-        got = reply.json
-        return Person(server=self, user_id=got["user_id"], device_id=got["device_id"], token=got["access_token"])
 
 
 class RegionsCase(TestCase):

@@ -21,7 +21,6 @@ from typing import Any
 
 import msgspec
 import yaml
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from config.load import parse_settings
@@ -29,14 +28,11 @@ from config.settings import Settings
 from homeserver.api.connection import EdgeFactory
 from homeserver.server import Server, build_server
 from homeserver.storage.database import Dialect
+from tests.kit.callers import Callers
 from tests.kit.databases import find_memory_folder, make_database, reactor_in_use
-from tests.kit.people import V3, Person
-from tests.kit.wire import Reply, Wire, encode_request
-
-PASSWORD = "correct horse 5"
 
 
-class ServerCase(TestCase):
+class ServerCase(Callers, TestCase):
     """A test of a whole server; a subclass may name another `dialect`, and keys that differ in `configuration`."""
 
     dialect: Dialect = "sqlite"
@@ -86,34 +82,3 @@ class ServerCase(TestCase):
     def factory(self) -> EdgeFactory:
         """What answers on the first listener."""
         return self.server.doors[0].factory
-
-    async def call(
-        self, method: str, path: str, json: object = None, *, token: str | None = None, body: bytes | None = None
-    ) -> Reply:
-        """Make a request on a connection of its own."""
-        if json is not None:
-            body = msgspec.json.encode(json)
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        wire = Wire(self.factory)
-        waiting = wire.reply(head=method == "HEAD")
-        wire.send(encode_request(method, path, headers, body))
-        reply = await waiting
-        await deferLater(reactor_in_use(), 0)  # the server is still writing it
-        wire.hang_up()
-        return reply
-
-    async def register(self, name: str) -> Person:
-        """A new person, at their first device."""
-        request = {"username": name, "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
-        return self._person(await self.call("POST", f"{V3}/register", request))
-
-    async def log_in(self, name: str, password: str = PASSWORD) -> Person:
-        """A person who is there, at a new device."""
-        identifier = {"type": "m.id.user", "user": name}
-        request = {"type": "m.login.password", "identifier": identifier, "password": password}
-        return self._person(await self.call("POST", f"{V3}/login", request))
-
-    def _person(self, reply: Reply) -> Person:
-        assert reply.status == 200, reply
-        got = reply.json
-        return Person(server=self, user_id=got["user_id"], device_id=got["device_id"], token=got["access_token"])

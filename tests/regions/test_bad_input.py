@@ -4,12 +4,12 @@ What is sent is made from the table of routes, as in tests/api. To make the good
 needs to `BODIES`, `QUERIES` or `PARTS`.
 """
 
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from homeserver.api.route import Route
+from tests.kit.faults import LoggedFaults
 from tests.kit.oddities import (
     BROKEN_BODIES,
     ODD_PARTS,
@@ -67,17 +67,6 @@ PARAMETERS = (
 )
 
 
-class _Errors(logging.Handler):
-    """Collects what is logged as a fault of ours."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-
 class BadInput(RegionsCase):
     """Every route for servers, with everything that can be wrong."""
 
@@ -86,9 +75,7 @@ class BadInput(RegionsCase):
 
     async def setUp(self) -> None:
         await super().setUp()
-        self.errors = _Errors()
-        logging.getLogger().addHandler(self.errors)
-        self.addCleanup(logging.getLogger().removeHandler, self.errors)
+        self.faults = LoggedFaults(self)
         self.wrong: list[str] = []
 
     def place(self, template: Any) -> Any:
@@ -134,7 +121,7 @@ class BadInput(RegionsCase):
     def conclude(self) -> None:
         """Nothing went wrong."""
         assert not self.wrong, "\n".join(self.wrong)
-        assert not self.errors.records, [record.getMessage() for record in self.errors.records]
+        self.faults.check()
 
     async def test_a_body_that_is_not_json_is_refused(self) -> None:
         for route in self.with_body():

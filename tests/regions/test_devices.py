@@ -3,10 +3,10 @@
 from typing import Any
 
 from federation.transport.agent import Unreachable
+from tests.kit.callers import PASSWORD
 from tests.kit.keys import Signer, cross_signing_key, device_keys, one_time_keys
 from tests.kit.neighbours import V1, NeighboursCase
 from tests.kit.people import Person
-from tests.kit.region import PASSWORD
 
 DEVICES = "/user/devices/"
 KEYS_QUERY = "/user/keys/query"

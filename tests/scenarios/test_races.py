@@ -7,10 +7,11 @@ from urllib.parse import quote
 from twisted.internet.defer import Deferred, gatherResults
 
 from homeserver.schools.rights import Kind
+from tests.kit.callers import PASSWORD
 from tests.kit.district import OFFICE, DistrictCase
 from tests.kit.operators import V1, V2, OperatorCase
 from tests.kit.people import V3
-from tests.kit.server import PASSWORD, ServerCase
+from tests.kit.server import ServerCase
 from tests.kit.wire import Reply
 
 DELAYED = "/_matrix/client/unstable/org.matrix.msc4140"

@@ -1,8 +1,8 @@
 """The audit log: one for everything that operators do, written with it, read page by page, changed by nobody."""
 
 from homeserver.storage.accounts import set_admin
+from tests.kit.callers import PASSWORD
 from tests.kit.operators import AUDIT, FORBIDDEN, V1, V2, OperatorCase
-from tests.kit.server import PASSWORD
 
 
 class Log(OperatorCase):

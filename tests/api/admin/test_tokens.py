@@ -2,9 +2,9 @@
 
 from msgspec.structs import replace
 
+from tests.kit.callers import PASSWORD
 from tests.kit.operators import NOT_FOUND, V1, OperatorCase
 from tests.kit.people import V3
-from tests.kit.server import PASSWORD
 from tests.kit.wire import Reply
 
 TOKENS = f"{V1}/registration_tokens"
