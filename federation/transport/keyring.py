@@ -43,8 +43,12 @@ AGAIN_MS: Final = 60_000
 """A server that was asked is not asked again for so long, whatever it said."""
 FETCH_S: Final = 10.0
 MOST_BYTES: Final = 1 << 18
+FEW: Final = 4
+"""So many events are verified at once: for them a thread costs more than it spares."""
 SLICE: Final = 64
-"""How many events one job of a thread verifies."""
+"""How many events are worth a thread of their own."""
+VERIFYING: Final = 4
+"""How many threads verify what came together: more only wait for each other."""
 
 T = TypeVar("T")
 Wanted = Callable[[ServerKeys], bool]
@@ -147,9 +151,12 @@ class Keyring:
         found = dict(await side_by_side(self._find_for(server, signed) for server, signed in wanted.items()))
         left = [event for event in events if event.event_id not in faults]
         archive = self._archive
+        if len(left) <= FEW:
+            return faults | _check_slice(left, found)
+        size = max(SLICE, -(-len(left) // VERIFYING))
         jobs = [
-            deferToThreadPool(archive.reactor, archive.threads, _check_slice, left[at : at + SLICE], found)
-            for at in range(0, len(left), SLICE)
+            deferToThreadPool(archive.reactor, archive.threads, _check_slice, left[at : at + size], found)
+            for at in range(0, len(left), size)
         ]
         for some in await gatherResults(jobs, consumeErrors=True):
             faults |= some

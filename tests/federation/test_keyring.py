@@ -13,7 +13,7 @@ from federation.ids import ServerName
 from federation.keys import OldKey, ServerKeys, build_server_keys, parse_server_keys
 from federation.pdu import Event
 from federation.signatures import sign_json
-from federation.transport.keyring import AGAIN_MS, AT_ONCE, MOST_WAITING, SLICE, Archive, Keyring
+from federation.transport.keyring import AGAIN_MS, AT_ONCE, FEW, MOST_WAITING, SLICE, VERIFYING, Archive, Keyring
 from federation.versions import ROOM_VERSIONS
 from tests.kit.databases import reactor_in_use
 from tests.kit.pdus import event_fields
@@ -274,13 +274,14 @@ class Events(KeyringCase):
         fields = event_fields(rules, sender=f"@alice:{NORTH}", content={"n": number}, origin_server_ts=NOW)
         return seal_event(rules, fields, server=NORTH, key=key)
 
-    async def test_many_events_are_checked_and_each_fault_is_named(self) -> None:
+    async def test_few_or_many_events_are_checked_and_each_fault_is_named(self) -> None:
         self.say(publish(NORTH, KEY))
-        events = [self.build_event(number) for number in range(3 * SLICE)]
         wrong = [self.build_event(-1, SigningKey("a_1", bytes([7]) * 32)), self.build_event(-2, OTHER)]
-        faults = await self.keyring.check_events([wrong[0], *events, wrong[1]])
-        assert set(faults) == {event.event_id for event in wrong}
-        assert all(isinstance(fault, BadSignature) for fault in faults.values())
+        for good in (0, FEW - 2, FEW - 1, 3 * SLICE, VERIFYING * SLICE + 1):
+            events = [self.build_event(number) for number in range(good)]
+            faults = await self.keyring.check_events([wrong[0], *events, wrong[1]])
+            assert set(faults) == {event.event_id for event in wrong}
+            assert all(isinstance(fault, BadSignature) for fault in faults.values())
         assert self.elsewhere.asked == [NORTH]
 
     async def test_an_event_is_judged_by_the_key_of_its_time(self) -> None:
