@@ -4,7 +4,7 @@ The address that was judged is the address that is connected to, so a name that 
 Redirects are answers like any other: whoever wants to follow one makes another request, which is judged again.
 """
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
@@ -29,25 +29,32 @@ from twisted.internet.interfaces import (
     IResolutionReceiver,
     IStreamClientEndpoint,
 )
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import CertificateOptions, optionsForClientTLS
-from twisted.python.failure import Failure
 from twisted.web.client import (
     URI,
     Agent,
-    HTTPConnectionPool,
     RequestTransmissionFailed,
-    ResponseDone,
     ResponseFailed,
     ResponseNeverReceived,
 )
-from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from federation.discovery import Places
-from federation.errors import RemoteFault
+from federation.transport.answers import BrokenOff, Download, Listener, Pieces, Pool, TooMuch, Unreachable
+
+__all__ = [
+    "BrokenOff",
+    "Download",
+    "Incoming",
+    "Outgoing",
+    "Outward",
+    "Rules",
+    "TooMuch",
+    "Unreachable",
+    "is_public",
+]
 
 T = TypeVar("T")
 
@@ -55,18 +62,6 @@ CONNECT_S: Final = 10.0
 CONNECTIONS_PER_HOST: Final = 4
 IDLE_S: Final = 45
 """How long a connection is kept that is not used: less long than most servers keep theirs."""
-
-
-class Unreachable(RemoteFault):
-    """The other side could not be reached, or broke off."""
-
-
-class BrokenOff(Unreachable):
-    """The connection ended before anything was answered; of one that was kept that says little of the other side."""
-
-
-class TooMuch(RemoteFault):
-    """The other side said more than is listened to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,8 +223,26 @@ class _Endpoints:
         return self._secure(places.certified, _InTurn(ends))
 
     def _secure(self, host: str, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
-        creator = optionsForClientTLS(host, trustRoot=self._trust) if self._verify else _Unverified(host)
-        return wrapClientTLS(creator, endpoint)
+        return _Secured(endpoint, lambda: self._creator(host))
+
+    def _creator(self, host: str) -> IOpenSSLClientConnectionCreator:
+        if not self._verify:
+            return _Unverified(host)
+        creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(host, trustRoot=self._trust)
+        return creator
+
+
+@implementer(IStreamClientEndpoint)
+class _Secured:
+    """Speaks TLS over another endpoint; what that takes is made for a new connection, not for each request."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint, creator: Callable[[], IOpenSSLClientConnectionCreator]) -> None:
+        self._endpoint = endpoint
+        self._creator = creator
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - Twisted's name
+        connected: Deferred[IProtocol] = wrapClientTLS(self._creator(), self._endpoint).connect(protocolFactory)
+        return connected
 
 
 @implementer(IStreamClientEndpoint)
@@ -282,142 +295,8 @@ class _Bytes:
         """All has been written at once."""
 
 
-class _Listener(Protocol):
-    """Listens to a body, up to a bound."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self.heard: Deferred[bytes] = Deferred(self._hang_up)
-        self._most_bytes = most_bytes
-        self._body = bytearray()
-
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
-        self._body += data
-        if len(self._body) > self._most_bytes and not self.heard.called:
-            self.heard.errback(TooMuch(f"more than {self._most_bytes} bytes"))
-            self._hang_up()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - Twisted's name
-        if self.heard.called:
-            return
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self.heard.callback(bytes(self._body))
-        else:
-            self.heard.errback(Unreachable(f"the answer broke off: {reason.getErrorMessage()}"))
-
-    def _hang_up(self, heard: Deferred[bytes] | None = None) -> None:
-        """Listen no further."""
-        cast("Any", self.transport).loseConnection()
-
-
 _NO_WAY: Final = (ConnectError, ConnectingCancelledError, DNSLookupError)
 _FAULTS: Final = (*_NO_WAY, ResponseFailed, RequestTransmissionFailed, SSL.Error, ValueError)
-
-
-class Download:
-    """An answer whose body is read piece by piece, no faster than it is wanted; `close` it if not read to the end.
-
-    Header names are in lower case, of a header sent twice the first counts.
-    """
-
-    def __init__(self, status: int, headers: Mapping[str, str], pieces: "_Pieces") -> None:
-        self.status = status
-        self.headers = headers
-        self._pieces = pieces
-
-    async def read(self) -> bytes:
-        """The next piece of the body, empty after the last.
-
-        Raises:
-            Unreachable: It broke off, or nothing came for a while.
-            TooMuch: It is longer than is listened to.
-        """
-        return await self._pieces.next()
-
-    async def read_all(self) -> bytes:
-        """All that was not read yet.
-
-        Raises: as `read`.
-        """
-        body = bytearray()
-        while piece := await self.read():
-            body += piece
-        return bytes(body)
-
-    def close(self) -> None:
-        """Listen no further."""
-        self._pieces.hang_up()
-
-
-class _Pieces(Protocol):
-    """Holds back a body until it is asked for: at most one piece waits while nobody reads."""
-
-    def __init__(self, reactor: Any, most_bytes: int, patience_s: float) -> None:
-        self._reactor = reactor
-        self._left = most_bytes
-        self._patience_s = patience_s
-        self._waiting = bytearray()
-        self._reader: Deferred[None] | None = None
-        self._ended: Exception | bool = False
-        self._timer: Any = None
-
-    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
-        self._flow("pauseProducing")
-
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
-        self._left -= len(data)
-        if self._left < 0:
-            self._end(TooMuch("more than is listened to"))
-            self.hang_up()
-            return
-        self._waiting += data
-        self._flow("pauseProducing")
-        self._wake()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - Twisted's name
-        whole = reason.check(ResponseDone, PotentialDataLoss) is not None
-        self._end(True if whole else Unreachable(f"the answer broke off: {reason.getErrorMessage()}"))
-
-    async def next(self) -> bytes:
-        """What has come, or comes next."""
-        if not self._waiting and self._ended is False:
-            self._reader = Deferred()
-            self._timer = self._reactor.callLater(self._patience_s, self._give_up)
-            self._flow("resumeProducing")
-            await self._reader
-        if isinstance(self._ended, Exception):
-            raise self._ended
-        piece, self._waiting = bytes(self._waiting), bytearray()
-        return piece
-
-    def hang_up(self) -> None:
-        """Let go of the connection."""
-        self._end(Unreachable("no longer listened to"))
-        transport: Any = self.transport
-        if transport is not None:
-            transport.stopProducing()  # at once: a farewell in TLS would wait for theirs
-
-    def _give_up(self) -> None:
-        self._end(Unreachable(f"nothing more came within {self._patience_s} s"))
-        self.hang_up()
-
-    def _end(self, how: Exception | bool) -> None:
-        if self._ended is False:
-            self._ended = how
-        self._wake()
-
-    def _wake(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.callback(None)
-
-    def _flow(self, what: str) -> None:
-        """Pause or resume what comes; a body that is there whole has nothing to pause."""
-        transport: Any = self.transport
-        if transport is not None and self._ended is False:
-            getattr(transport, what)()
 
 
 class Outward:
@@ -425,7 +304,7 @@ class Outward:
 
     def __init__(self, reactor: Any, rules: Rules) -> None:
         self._reactor = reactor
-        self._pool = HTTPConnectionPool(reactor)
+        self._pool = Pool(reactor)
         self._pool.maxPersistentPerHost = CONNECTIONS_PER_HOST
         self._pool.cachedConnectionTimeout = IDLE_S
         self._pool.retryAutomatically = False
@@ -450,7 +329,7 @@ class Outward:
             Unreachable: as `ask`.
         """
         response = await self._within(request, self._begin(request))
-        pieces = _Pieces(self._reactor, request.most_bytes, request.within_s)
+        pieces = Pieces(self._reactor, request.most_bytes, request.within_s)
         response.deliverBody(pieces)
         return Download(response.code, _headers_of(response), pieces)
 
@@ -463,7 +342,7 @@ class Outward:
 
     async def _ask(self, request: Outgoing) -> Incoming:
         response = await self._begin(request)
-        listener = _Listener(request.most_bytes)
+        listener = Listener(request.most_bytes)
         response.deliverBody(listener)
         return Incoming(status=response.code, headers=_headers_of(response), body=await listener.heard)
 

@@ -15,6 +15,8 @@ from twisted.trial.unittest import TestCase
 from federation.transport.agent import Incoming, Outgoing, Outward, Rules, TooMuch, Unreachable, is_public
 from tests.kit.certificates import make_certificate
 
+MANY = 4 << 20
+"""More bytes than any head may have, and than a connection holds."""
 OPEN = Rules(allow_private_addresses=True)
 
 
@@ -145,6 +147,32 @@ class Outwards(TestCase):
         endless, _ = await self.listen(_answer(bytes(2000)).replace(b"Content-Length: 2000\r\n", b""), hang_up=True)
         assert len((await self.ask(f"http://127.0.0.1:{endless}/", most_bytes=2000)).body) == 2000
         await self.refused(TooMuch, f"http://127.0.0.1:{endless}/", most_bytes=1999)
+
+    async def test_heads_without_end_are_hung_up_on(self) -> None:
+        fine = "".join(f"X-{number}: {'x' * 1000}\r\n" for number in range(50))
+        port, _ = await self.listen(_answer(b"{}", "200 OK", fine.rstrip()))
+        assert (await self.ask(f"http://127.0.0.1:{port}/")).headers["x-49"] == "x" * 1000
+        for answer in (
+            b"HTTP/1.1 200 " + b"x" * MANY,
+            b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * MANY,
+            b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * (MANY // 8),
+            b"HTTP/1.1 200 OK\r\nX-A: b\r\n" + b" b\r\n" * (MANY // 4),
+            b"HTTP/1.1 100 Continue\r\n\r\n" * (MANY // 25),
+        ):
+            endless, talker = await self.listen(answer)
+            await self.refused(Unreachable, f"http://127.0.0.1:{endless}/", within_s=20)
+            await gatherResults([speaker.gone for speaker in talker.heard])
+
+    async def test_who_goes_on_after_too_much_was_said_is_hung_up_on_also_over_tls(self) -> None:
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        file, certificate = make_certificate(Path(folder.name), "localhost")
+        for secure in (None, certificate):
+            port, talker = await self.listen(_answer(bytes(MANY)), certificate=secure)
+            url = f"{'https' if secure else 'http'}://localhost:{port}/"
+            rules = Rules(allow_private_addresses=True, trusted_ca=file)
+            await self.refused(TooMuch, url, rules, most_bytes=1000)
+            await gatherResults([speaker.gone for speaker in talker.heard])
 
     async def test_who_breaks_off_drips_or_talks_nonsense_is_unreachable(self) -> None:
         short, _ = await self.listen(_answer(bytes(10))[:-5], hang_up=True)
