@@ -22,6 +22,10 @@ class Refused(Exception):
         return f"{self.rule}: {self.why}"
 
 
+class Malformed(Refused):
+    """The rule forbids it to everybody: an event of that type does not look like that."""
+
+
 class BadIdentifier(ValueError):
     """The string is not an identifier of the wanted kind.
 

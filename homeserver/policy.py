@@ -328,6 +328,11 @@ class AskNetworks(Act):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LearnAbsence(Act):
+    """Be told that there is no such room, and not only that there is none for oneself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloseAccount(Act):
     """Deactivate one's own account."""
 
@@ -370,6 +375,11 @@ class OpenPolicy:
 
     async def check(self, act: Act, /) -> None:
         """Let every act pass."""
+
+
+async def absent(policy: Policy, by: UserID | None) -> Exception:
+    """What a door to rooms raises for one that is not there."""
+    return NotFound("There is no such room") if await allows(policy, LearnAbsence(by=by)) else Hidden()
 
 
 async def allows(policy: Policy, act: Act) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from federation.auth.levels import PowerLevels
 from federation.auth.numbers import refused
-from federation.errors import Refused
+from federation.errors import Malformed, Refused
 from federation.event import Event
 from federation.ids import StateKey
 
@@ -50,3 +50,7 @@ class Case:
     def refused(self, rule: str, why: str) -> Refused:
         """The refusal by that rule, for raising."""
         return refused(self.version, rule, why)
+
+    def malformed(self, rule: str, why: str) -> Refused:
+        """The refusal by that rule of what nobody could send, for raising."""
+        return refused(self.version, rule, why, Malformed)

@@ -22,14 +22,14 @@ def check_member(case: Case) -> None:
     event = case.event
     # 5.1 the shape
     if event.state_key is None or "membership" not in event.content:
-        raise case.refused("member.shape", "no state key or no membership")
+        raise case.malformed("member.shape", "no state key or no membership")
     # 5.2 the server that let a restricted join in has signed
     if event.version.restricted_join and "join_authorised_via_users_server" in event.content:
         _check_authoriser_signed(case)
     check = _CHECKS.get(event.membership or "")
     # 5.8 an unknown membership
     if check is None or (event.membership == "knock" and not event.version.knock):
-        raise case.refused("member.unknown", "the membership is unknown")
+        raise case.malformed("member.unknown", "the membership is unknown")
     check(case, event.state_key)
 
 

@@ -14,9 +14,9 @@ from federation.versions import RoomVersion
 Outline: TypeAlias = Sequence["str | tuple[str, Outline]"]
 
 
-def refused(version: RoomVersion, rule: str, why: str) -> Refused:
+def refused(version: RoomVersion, rule: str, why: str, kind: type[Refused] = Refused) -> Refused:
     """The refusal by the rule of that name, carrying its number in that version."""
-    return Refused(f"auth {rule_numbers(version)[rule]}", why)
+    return kind(f"auth {rule_numbers(version)[rule]}", why)
 
 
 @cache

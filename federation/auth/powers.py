@@ -52,17 +52,17 @@ def _check_shape(case: Case) -> None:
     if version.integer_power_levels:
         # 10.1 levels that are no integers
         if any(type(content[name]) is not int for name in LEVEL_DEFAULTS if name in content):
-            raise case.refused("power_levels.properties", "a level is not an integer")
+            raise case.malformed("power_levels.properties", "a level is not an integer")
         # 10.2 events, notifications
         if not all(_holds_levels(version, content.get(name, {})) for name in ("events", "notifications")):
-            raise case.refused("power_levels.entries", "events and notifications hold integers")
+            raise case.malformed("power_levels.entries", "events and notifications hold integers")
     # 10.3 users
     users = content.get("users", {})
     if not _holds_levels(version, users) or not _are_users(users):
-        raise case.refused("power_levels.users", "users are user IDs with integers")
+        raise case.malformed("power_levels.users", "users are user IDs with integers")
     # 10.4 creators
     if version.creators_are_supreme and not case.levels.creators.isdisjoint(users):
-        raise case.refused("power_levels.creators", "a creator has no power level")
+        raise case.malformed("power_levels.creators", "a creator has no power level")
 
 
 def _holds_levels(version: RoomVersion, value: object) -> bool:

@@ -8,9 +8,10 @@ Spec: client-server-api#standard-error-response
 
 from collections.abc import Callable, Mapping
 
-from federation.errors import BadIdentifier, BadJSON, EventTooLarge, Refused, RemoteFault
+from federation.errors import BadIdentifier, BadJSON, EventTooLarge, Malformed, Refused, RemoteFault
 from homeserver.accounts.appservices.questions import NoAnswer
 from homeserver.accounts.passwords import PasswordsBusy
+from homeserver.media.media import TooLargeElsewhere
 from homeserver.policy import Conflict, Invalid, NotFound
 from homeserver.rooms.delayed import SentTooFast, TooManyDelayed
 from homeserver.rooms.membership import GuestsForbidden, InvitesBlocked, NoticesStay
@@ -140,6 +141,7 @@ def _conflict(fault: Conflict) -> MatrixError:
 _TABLE: dict[type[BaseException], Callable[..., MatrixError]] = {
     MatrixError: lambda fault: fault,
     Refused: lambda fault: MatrixError(403, "M_FORBIDDEN", fault.why),
+    Malformed: lambda fault: MatrixError(400, "M_BAD_JSON", fault.why),
     GuestsForbidden: lambda fault: MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", fault.why),
     Suspended: lambda fault: MatrixError(403, "M_USER_SUSPENDED", fault.why),
     NoticesStay: lambda fault: MatrixError(403, "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM", fault.why),
@@ -161,6 +163,7 @@ _TABLE: dict[type[BaseException], Callable[..., MatrixError]] = {
         400, "M_INCOMPATIBLE_ROOM_VERSION", "That version of rooms is not spoken", {"room_version": fault.version}
     ),
     NoAnswer: lambda fault: MatrixError(408, "M_UNKNOWN", str(fault)),
+    TooLargeElsewhere: lambda fault: MatrixError(502, "M_TOO_LARGE", str(fault)),
     RemoteFault: lambda fault: MatrixError(502, "M_UNKNOWN", f"The other server is at fault: {fault}"),
 }
 

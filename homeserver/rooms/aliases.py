@@ -11,7 +11,18 @@ from typing import Final, NamedTuple
 from federation.errors import BadIdentifier, Refused, RemoteFault
 from federation.ids import RoomAlias, RoomID, ServerName, UserID, parse_room_alias, server_of
 from homeserver.accounts.appservices.questions import Questions
-from homeserver.policy import Administer, Conflict, Hidden, Invalid, NotFound, Policy, SeeRoom, SetAlias, allows
+from homeserver.policy import (
+    Administer,
+    Conflict,
+    Hidden,
+    Invalid,
+    NotFound,
+    Policy,
+    SeeRoom,
+    SetAlias,
+    absent,
+    allows,
+)
 from homeserver.rooms.beyond import Beyond, Nowhere
 from homeserver.rooms.outlying import OutlyingRoom
 from homeserver.rooms.room import Room
@@ -66,7 +77,7 @@ class Aliases:
         """The room ID that is meant, and servers that know the room where an alias tells them; for the doors that take
         either and ask the policy themselves.
 
-        Raises: Hidden for an alias that leads nowhere; BadIdentifier; RemoteFault.
+        Raises: NotFound or Hidden for an alias that leads nowhere; BadIdentifier; RemoteFault.
         """
         if room_id_or_alias.startswith("!"):
             return Target(RoomID(room_id_or_alias), [])
@@ -74,7 +85,7 @@ class Aliases:
         room = await self._find_or_summon(alias)
         found = Target(room.room_id, []) if room is not None else await self._find_elsewhere(by, alias)
         if found is None:
-            raise Hidden
+            raise await absent(self._policy, by)
         return found
 
     async def _find_elsewhere(self, by: UserID | None, alias: RoomAlias) -> Target | None:

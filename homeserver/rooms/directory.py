@@ -42,17 +42,21 @@ class Search:
     room_types: Collection[str | None] | None = None
 
 
-class ListsAfar(Protocol):
-    """Knows what other servers list."""
+class Lists(Protocol):
+    """Knows what a server lists, for whom."""
 
     async def list(self, by: UserID | None, name: str, search: Search, /) -> dict[str, Any]:
         """A page of it."""
 
 
 class Directory:
-    """Lists rooms and finds listed ones; those of other servers are found by `afar`."""
+    """Lists rooms and finds listed ones; those of other servers are found by `afar`.
 
-    afar: ListsAfar | None = None
+    Where it depends on the asker what is listed, `own` knows it, and nothing else is.
+    """
+
+    afar: Lists | None = None
+    own: Lists | None = None
 
     def __init__(self, rooms: Rooms, database: Database, policy: Policy) -> None:
         self._rooms = rooms
@@ -73,12 +77,14 @@ class Directory:
     async def publish(self, by: UserID, room_id: str, *, published: bool) -> None:
         """List a room or take it out of the list: for members who may name its canonical alias.
 
-        Raises: NotFound, also for who is not joined; Refused.
+        Raises: NotFound, also for who may not know; Refused.
         Spec: client-server-api#put_matrixclientv3directorylistroomroomid
         """
         room = await self._rooms.load(room_id)
-        if room is None or by not in room.joined_members:
+        if room is None or not await allows(self._policy, SeeRoom(by=by, room=room)):
             raise NotFound("Room not found")
+        if by not in room.joined_members:
+            raise Refused("directory", "Only its members can list a room")
         try:
             await self._policy.check(PublishRoom(by=by, room=room, published=published))
         except Hidden:
@@ -100,6 +106,8 @@ class Directory:
         Raises: Invalid for a token that is none.
         Spec: client-server-api#post_matrixclientv3publicrooms
         """
+        if self.own is not None:
+            return await self.own.list(by, self._rooms.seal.server, search)
         start, backwards = _parse(search.since)
         limit = min(max(search.limit, 1), MOST_ROOMS)
         read = partial(load_published, words=search.term[:LONGEST_TERM].casefold(), room_types=search.room_types)

@@ -14,7 +14,7 @@ import msgspec
 from federation.errors import Refused
 from federation.ids import EventID, RoomID, UserID, server_of
 from homeserver.accounts.appservices.questions import NO_SERVICES, Questions
-from homeserver.policy import Act, Expel, Hidden, Invalid, Invite, Join, Knock, Leave, Policy, SetState
+from homeserver.policy import Act, Expel, Hidden, Invalid, Invite, Join, Knock, Leave, Policy, SetState, absent
 from homeserver.rooms.beyond import Beyond, Entering, Nowhere
 from homeserver.rooms.predecessors import carrying
 from homeserver.rooms.restricted import RESTRICTED, find_authoriser, is_let_in, join_rule
@@ -121,9 +121,9 @@ class Change:
 class Memberships:
     """Changes memberships.
 
-    Every method raises Hidden for a room that there is not or that is not for the asker, and Refused where the policy
-    or the room's rules forbid it. Where other servers must be asked (`beyond`), they raise RemoteFault as well, and
-    Invalid, NotFound or IncompatibleVersion for what those answer.
+    Every method raises Hidden for a room that there is not or that is not for the asker (`join` and `knock` NotFound
+    where absence may be told), and Refused where the policy or the room's rules forbid it. Where other servers must be
+    asked (`beyond`), they raise RemoteFault as well, and Invalid, NotFound or IncompatibleVersion for what they answer.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Memberships:
         room = await self._rooms.load(room_id)
         if self.beyond.lacks(room) and await self._enter(self.beyond.join, by, room_id, (reason, via, guest)):
             return RoomID(room_id)
-        room = await self._open(room_id)
+        room = await self._open_to(by, room_id)
         if by in room.head.joined:
             await self._rooms.wait_for(room)
             return room.room_id
@@ -171,7 +171,7 @@ class Memberships:
         room = await self._rooms.load(room_id)
         if self.beyond.lacks(room) and await self._enter(self.beyond.knock, by, room_id, (reason, via, False)):
             return RoomID(room_id)
-        room = await self._open(room_id)
+        room = await self._open_to(by, room_id)
         await self.change(room, Change(by=by, person=by, membership="knock", reason=reason))
         return room.room_id
 
@@ -352,6 +352,13 @@ class Memberships:
         room = await self._rooms.load(room_id)
         if room is None:
             raise Hidden
+        return room
+
+    async def _open_to(self, by: UserID, room_id: str) -> Room:
+        """The room for somebody who wants in."""
+        room = await self._rooms.load(room_id)
+        if room is None:
+            raise await absent(self._policy, by)
         return room
 
     async def _open_joined(self, by: UserID, room_id: str) -> Room:

@@ -21,6 +21,16 @@ from homeserver.storage.events import Origin, RoomEvent
 from homeserver.storage.state import find_state, load_state
 
 GUEST_ACCESS: Final[StateKey] = ("m.room.guest_access", "")
+_SAYING: Final = {
+    "m.room.join_rules": "join_rule",
+    "m.room.history_visibility": "history_visibility",
+    "m.room.guest_access": "guest_access",
+    "m.room.encryption": "algorithm",
+}
+"""The string in which all that a type of state says begins, by the type.
+
+Spec: client-server-api#room-events
+"""
 
 
 class States:
@@ -112,6 +122,7 @@ class Settings:
         if by not in room.joined_members:
             raise Hidden
         await self._policy.check(SetState(by=by, room=room, type=key[0], state_key=key[1], content=content))
+        _check_shape(key, content)
         if key == (CANONICAL_ALIAS, ""):
             await self._aliases.check_canonical(room, content)
         before = room.head.find(key)
@@ -140,6 +151,13 @@ def _change(by: UserID, state_key: str, content: Mapping[str, object]) -> Change
     if not isinstance(membership, str):
         raise Invalid("M_BAD_JSON", "A membership is a string")
     return Change(by=by, person=parse_user_id(state_key), membership=membership, content=content)
+
+
+def _check_shape(key: StateKey, content: Mapping[str, object]) -> None:
+    """Refuse what would say nothing, or be read differently by everybody."""
+    name = _SAYING.get(key[0])
+    if name is not None and key[1] == "" and not isinstance(content.get(name), str):
+        raise Invalid("M_BAD_JSON", f"{key[0]} has a string in {name}")
 
 
 def _has_power(room: Room, by: UserID, event_type: str) -> bool:

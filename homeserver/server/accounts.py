@@ -112,7 +112,7 @@ def account_routes(core: Core, rooms: RoomParts, people: AccountParts, push_rule
         *fallback.routes(interactive, server_name),
         *register.routes(people.registration, interactive, logins, server_name, core.services.questions.services),
         *account.routes(people.accounts, interactive),
-        *contacts.routes(),
+        *contacts.routes(interactive),
         *devices.routes(Devices(database, now_ms, people.last_seen.renew), interactive),
         *profile.routes(rooms.profiles),
         *data.routes(ClientConfig(database), {"m.push_rules": push_rules}),

@@ -10,7 +10,7 @@ from homeserver.api.server import devices, queries
 from homeserver.api.server import media as server_media
 from homeserver.api.server import rooms as server_rooms
 from homeserver.devices.remote.asking import Asking
-from homeserver.devices.remote.elsewhere import KeysElsewhere
+from homeserver.devices.remote.elsewhere import KeysElsewhere, OutOfReach
 from homeserver.devices.remote.lists import RemoteLists
 from homeserver.devices.remote.receiving import DeviceNews
 from homeserver.devices.remote.serving import KeysForServers
@@ -69,6 +69,7 @@ def build_remote(core: Core, parts: Parts) -> RemoteParts:
     asking = Asking(parts.region.peers)
     lists = RemoteLists(core.world.server_name, database, asking, reactor)
     federates = parts.region.regions.mode != "none"
+    parts.people.keys.elsewhere = OutOfReach(core.world.server_name)
     if federates:
         parts.people.keys.elsewhere = KeysElsewhere(lists, asking, database, reactor)
         _open_doors(core, parts)

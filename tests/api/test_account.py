@@ -199,12 +199,23 @@ class Contacts(DoorsCase):
     async def test_there_are_none_and_none_can_be_had(self) -> None:
         alice = await self.register("alice")
         self.assertEqual((await alice.call("GET", "/account/3pid")).json, {"threepids": []})
-        for path in ("/account/3pid", "/account/3pid/add", "/account/3pid/bind"):
+        for path in ("/account/3pid", "/account/3pid/bind"):
             self.assert_refused(await alice.call("POST", path, {"sid": "x"}), 403, "M_THREEPID_AUTH_FAILED")
             self.assert_refused(await self.call("POST", path, {"sid": "x"}), 401, "M_MISSING_TOKEN")
         for path in ("/account/3pid/delete", "/account/3pid/unbind"):
             reply = await alice.call("POST", path, {"medium": "email", "address": "a@b.c"})
             self.assertEqual((reply.status, reply.json), (200, {"id_server_unbind_result": "no-support"}))
+
+    async def test_adding_one_asks_for_a_proof_first(self) -> None:
+        alice = await self.register("alice")
+        verified = {"sid": "x", "client_secret": "y"}
+        asked = await alice.call("POST", "/account/3pid/add", verified)
+        self.assertEqual((asked.status, asked.json["flows"]), (401, [{"stages": ["m.login.password"]}]))
+        auth = proof(session=asked.json["session"])
+        reply = await alice.call("POST", "/account/3pid/add", {**verified, "auth": auth})
+        self.assert_refused(reply, 403, "M_THREEPID_AUTH_FAILED")
+        self.assert_refused(await self.call("POST", "/account/3pid/add", verified), 401, "M_MISSING_TOKEN")
+        self.assert_refused(await alice.call("POST", "/account/3pid/add", {"sid": "x"}), 400, "M_BAD_JSON")
 
     async def test_asking_for_a_code_tells_nobody_who_is_here(self) -> None:
         await self.register("alice")

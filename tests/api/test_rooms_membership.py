@@ -6,7 +6,7 @@ from urllib.parse import quote
 from twisted.internet.defer import ensureDeferred
 
 from homeserver.accounts.profile import Profile
-from homeserver.policy import Expel, Hidden, Invite, Join, Knock, Leave, SetState
+from homeserver.policy import Expel, Hidden, Invite, Join, Knock, LearnAbsence, Leave, SetState
 from homeserver.storage.changes import EventAdded, UserDataChanged
 from homeserver.storage.database import Txn
 from tests.kit.databases import on_both_databases
@@ -74,6 +74,7 @@ class Joining(MembershipCase):
 
     async def test_a_room_that_is_not_for_one_looks_like_one_that_there_is_not(self) -> None:
         room = await self.alice.create(room_alias_name="closed")
+        self.policy.refuse(LearnAbsence)
         for door in (room, "!nowhere:parta.test", quote("#nowhere:parta.test"), quote("#closed:parta.test")):
             await self.assert_hidden(self.carol, "POST", f"/join/{door}", {})
             await self.assert_hidden(self.carol, "POST", f"/knock/{door}", {})
@@ -85,6 +86,12 @@ class Joining(MembershipCase):
                 await self.assert_hidden(self.carol, "POST", f"/rooms/{door}/{act}", body)
             member = {"membership": "join"}
             await self.assert_hidden(self.carol, "PUT", state_path(door, "m.room.member", self.carol.user_id), member)
+
+    async def test_a_room_that_there_is_not_is_not_found_where_that_may_be_told(self) -> None:
+        for door in ("!nowhere:parta.test", "!nowhere", quote("#nowhere:parta.test")):
+            for act in ("join", "knock"):
+                found = await self.carol.refused("POST", f"/{act}/{door}", {})
+                self.assertEqual(found, (404, "M_NOT_FOUND"), door)
 
     async def test_what_is_neither_room_nor_alias_is_not_joined(self) -> None:
         for name in ("room", quote("@bob:parta.test"), quote("$event")):

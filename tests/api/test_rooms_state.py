@@ -152,12 +152,31 @@ class Putting(StateCase):
             ("m.x", "", b"{", (400, "M_NOT_JSON")),
             ("m.x", "", {"n": 1.5}, (400, "M_BAD_JSON")),
             ("m.x", "k" * 256, {}, (413, "M_TOO_LARGE")),
-            ("m.room.power_levels", "", {"users": {"bob": 1}}, FORBIDDEN),
-            ("m.room.power_levels", "", {"ban": "50"}, FORBIDDEN),
-            ("m.room.power_levels", "", {"users": {self.alice.user_id: 1}}, FORBIDDEN),
+            ("m.room.power_levels", "", {"users": {"bob": 1}}, (400, "M_BAD_JSON")),
+            ("m.room.power_levels", "", {"ban": "50"}, (400, "M_BAD_JSON")),
+            ("m.room.power_levels", "", {"events": []}, (400, "M_BAD_JSON")),
+            ("m.room.power_levels", "", {"users": {self.alice.user_id: 1}}, (400, "M_BAD_JSON")),
+            ("m.room.join_rules", "", {}, (400, "M_BAD_JSON")),
+            ("m.room.join_rules", "", {"join_rule": ["public"]}, (400, "M_BAD_JSON")),
+            ("m.room.history_visibility", "", {"history_visibility": None}, (400, "M_BAD_JSON")),
+            ("m.room.guest_access", "", {"guest_access": True}, (400, "M_BAD_JSON")),
+            ("m.room.encryption", "", {"algorithm": 1}, (400, "M_BAD_JSON")),
+            ("m.room.member", self.alice.user_id, {"membership": 1}, (400, "M_BAD_JSON")),
+            ("m.room.member", self.alice.user_id, {"membership": "away"}, (400, "M_BAD_JSON")),
+            ("m.room.member", "alice", {"membership": "join"}, (400, "M_INVALID_PARAM")),
+            (ALIAS, "", {"alias": 1}, (400, "M_INVALID_PARAM")),
+            (ALIAS, "", {"alias": "#x"}, (400, "M_INVALID_PARAM")),
         ]:
             found = await self.alice.refused("PUT", state_path(room, kind, key), content)
             self.assertEqual(found, expected, (kind, content))
+        for kind, content in (("m.room.join_rules", {"join_rule": "org.x"}), ("m.room.canonical_alias", {})):
+            await self.alice.put(room, kind, content)
+
+    async def test_who_has_no_power_is_told_so_whatever_they_set(self) -> None:
+        room = await self.room(self.bob)
+        for content in ({"ban": "50"}, {"users": {self.bob.user_id: 100}}):
+            found = await self.bob.refused("PUT", state_path(room, "m.room.power_levels"), content)
+            self.assertEqual(found, FORBIDDEN)
 
     async def test_the_policy_is_asked_before_anything_happens(self) -> None:
         room = await self.room()

@@ -169,3 +169,19 @@ class Resources(ServerCase):
         assert (await self.call("GET", "/metrics")).status == 200
         for path in ("/_matrix/client/versions", f"{V3}/login", "/_synapse/admin/v1/register"):
             assert (await self.call("GET", path)).status == 404
+
+
+class Alone(ServerCase):
+    """A server that talks to no other."""
+
+    async def test_keys_of_people_of_other_servers_fail_for_their_server(self) -> None:
+        alice, far = await self.register("alice"), "@bob:far.example"
+        for path, body, keys in (
+            ("/keys/query", {"device_keys": {far: [], alice.user_id: []}}, "device_keys"),
+            ("/keys/claim", {"one_time_keys": {far: {"PHONE": "signed_curve25519"}}}, "one_time_keys"),
+        ):
+            answer = await alice.ok("POST", path, body)
+            assert set(answer["failures"]) == {"far.example"}, answer
+            assert far not in answer[keys]
+        unknown = await alice.ok("POST", "/keys/query", {"device_keys": {"@nobody:parta.test": []}})
+        assert unknown["failures"] == {}

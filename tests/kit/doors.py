@@ -178,7 +178,7 @@ class DoorsCase(TestCase):
             *fallback.routes(self.interactive, SERVER),
             *register.routes(self.registration, self.interactive, self.logins, SERVER),
             *account.routes(self.accounts, self.interactive),
-            *contacts.routes(),
+            *contacts.routes(self.interactive),
             *devices.routes(self.devices, self.interactive),
             *profile.routes(self.profiles),
             *data.routes(ClientConfig(self.db), {"m.push_rules": self._push_rules}),

@@ -45,6 +45,7 @@ UNREAD = {
     ("GET", "/_matrix/client/v3/thirdparty/location"),
     ("GET", "/_matrix/client/v3/thirdparty/user"),
     ("POST", "/_matrix/client/v3/keys/device_signing/upload"),
+    ("POST", "/_matrix/client/unstable/keys/device_signing/upload"),
     ("POST", "/_matrix/client/v3/keys/upload"),
     ("POST", "/_matrix/client/v3/user/{userId}/filter"),
     ("PUT", "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"),
@@ -72,7 +73,7 @@ def build_fields(things: Things) -> dict[str, Any]:
         **{"rooms": {room: {"sessions": {}}}, "sessions": {}, **session, "actions": [], "enabled": True},
         **{"type": "m.login.password", "identifier": {"type": "m.id.user", "user": person}, "password": "wrong"},
         **{"kind": None, "app_id": "x", "pushkey": "x", "algorithm": "x", "auth_data": {}, "device_id": device},
-        **{"delay_ms": 60_000, "content": {}, "action": "send"},
+        **{"delay_ms": 60_000, "content": {}, "action": "send", "sid": "x", "client_secret": "x"},
         "search_categories": {"room_events": {"search_term": "только своих", "filter": {"rooms": [room]}}},
         **{"device_data": {}, "m.relates_to": {"rel_type": "m.thread", "event_id": event}},
     }

@@ -5,16 +5,28 @@ Spec: client-server-api#adding-account-administrative-contact-information
 
 from typing import Any
 
+from msgspec import Struct
+
+from homeserver.accounts.interactive import Auth, Interactive
+from homeserver.api.client.interactive import build_operation, prove
 from homeserver.api.errors import MatrixError
 from homeserver.api.route import Call, Reply, Route
 
 _V3 = "/_matrix/client/v3"
 _REQUESTS = ("register", "account/password")
-_ADDITIONS = ("", "/add", "/bind")
+_ADDITIONS = ("", "/bind")
 _REMOVALS = ("/delete", "/unbind")
 
 
-def routes() -> tuple[Route, ...]:
+class Verified(Struct, frozen=True):
+    """The body that adds one which this server has verified."""
+
+    sid: str
+    client_secret: str
+    auth: Auth | None = None
+
+
+def routes(interactive: Interactive) -> tuple[Route, ...]:
     """The endpoints of third-party identifiers."""
     listing = Route(
         method="GET",
@@ -29,8 +41,14 @@ def routes() -> tuple[Route, ...]:
     )
     own = (_route(f"account/3pid/{medium}/requestToken", _refuse_own, auth="none") for medium in ("email", "msisdn"))
     additions = (_route(f"account/3pid{suffix}", _refuse_credentials) for suffix in _ADDITIONS)
+
+    async def add(call: Call) -> Reply:
+        await prove(call, interactive, build_operation(call, "POST /account/3pid/add"))
+        return await _refuse_credentials(call)
+
+    proved = _route("account/3pid/add", add, body=Verified)
     removals = (_route(f"account/3pid{suffix}", _remove) for suffix in _REMOVALS)
-    return (listing, *requests, *own, *additions, *removals)
+    return (listing, *requests, *own, *additions, proved, *removals)
 
 
 def _route(place: str, handle: Any, **more: Any) -> Route:
@@ -41,8 +59,7 @@ def _route(place: str, handle: Any, **more: Any) -> Route:
         handle=handle,
         rate="login",
         spec=f"client-server-api#{anchor}",
-        body=dict[str, Any],
-        **more,
+        **{"body": dict[str, Any], **more},
     )
 
 

@@ -26,6 +26,27 @@ MOST_LISTS: Final = 20
 """How many people's lists are asked for one by one; of more the keys are asked for together, the lists later."""
 
 
+_OUT_OF_REACH: Final = {"errcode": "M_UNKNOWN", "error": "The server cannot be reached"}
+
+
+class OutOfReach:
+    """Where no other server is talked to."""
+
+    def __init__(self, server_name: ServerName) -> None:
+        self._server_name = server_name
+
+    async def query(self, _asker: UserID, wanted: Mapping[UserID, object], _timeout_s: float) -> KeyAnswer:
+        """Nobody's keys."""
+        return KeyAnswer(failures=self._fail(wanted))
+
+    async def claim(self, wanted: Mapping[UserID, object], _timeout_s: float) -> ClaimAnswer:
+        """No keys."""
+        return ClaimAnswer(failures=self._fail(wanted))
+
+    def _fail(self, people: Iterable[UserID]) -> dict[ServerName, dict[str, Any]]:
+        return {server: _OUT_OF_REACH for server in map(server_of, people) if server != self._server_name}
+
+
 class KeysElsewhere:
     """Finds and claims keys of people of other servers."""
 
@@ -116,7 +137,7 @@ class KeysElsewhere:
         except PeerRefused as fault:
             return {"errcode": fault.errcode, "error": fault.why}
         except (RemoteFault, Refused):
-            return {"errcode": "M_UNKNOWN", "error": "The server cannot be reached"}
+            return _OUT_OF_REACH
         return None
 
 
