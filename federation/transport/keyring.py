@@ -9,6 +9,7 @@ Spec: server-server-api#retrieving-server-keys
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -16,9 +17,10 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThreadPool
 
 from federation import canonical
+from federation.discovery import is_address
 from federation.ed25519 import VerifyKey
 from federation.errors import BadServerKeys, BadSignature, PeerUnreachable, Refused, RemoteFault
-from federation.ids import EventID, ServerName
+from federation.ids import EventID, ServerName, split_server_name
 from federation.keys import (
     ServerKeys,
     build_key_finder,
@@ -29,7 +31,7 @@ from federation.keys import (
 )
 from federation.pdu import Event
 from federation.signatures import check_event_signatures, servers_that_must_sign, verify_json
-from federation.transport.lines import Turns
+from federation.transport.lines import FairTurns
 from federation.transport.memory import Memory
 from federation.transport.tasks import side_by_side
 
@@ -37,8 +39,10 @@ KNOWN: Final = 10_000
 """How many servers' keys are in memory; the others are in the store."""
 AT_ONCE: Final = 32
 """How many servers are asked for their keys at a time."""
+AT_ONCE_EACH: Final = 8
+"""How many of them may be of one party: whose names are of one domain. So its slow servers delay no others."""
 MOST_WAITING: Final = 1000
-"""How many wait to be asked; of one more nothing is known."""
+"""How many wait to be asked; of those of whom more wait than of others, nothing is known."""
 AGAIN_MS: Final = 60_000
 """A server that was asked is not asked again for so long, whatever it said."""
 FETCH_S: Final = 10.0
@@ -104,7 +108,7 @@ class Keyring:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._known: Memory[ServerName, _Known] = Memory(KNOWN)
-        self._turns = Turns(AT_ONCE, MOST_WAITING)
+        self._turns = FairTurns(AT_ONCE, AT_ONCE_EACH, MOST_WAITING)
 
     async def verify(self, value: Mapping[str, Any], server: ServerName) -> None:
         """Check that the server has signed the object with a key that is valid now.
@@ -202,14 +206,15 @@ class Keyring:
         before = None if known is None else known.keys
         if server in self._archive.notaries:  # somebody with a turn may be waiting for that
             return _Known(await self._ask(server) or before, self._archive.now_ms())
+        party = _party_of(server)
         try:
-            await self._turns.enter(lambda: None)
+            await self._turns.enter(party)
         except PeerUnreachable:
             return _Known(before, 0)
         try:
             return _Known(await self._ask(server) or before, self._archive.now_ms())
         finally:
-            self._turns.leave()
+            self._turns.leave(party)
 
     async def _ask(self, server: ServerName) -> ServerKeys | None:
         """Ask the server itself, then the notaries (no notary speaks for another one); what comes is kept."""
@@ -255,6 +260,14 @@ class Keyring:
             return server, await self.find(server, will_do)
         except Refused:
             return server, None
+
+
+def _party_of(server: ServerName) -> str:
+    """Whose server that is, as far as its name tells: the address (of IPv6 the network), or the last two labels."""
+    host, _ = split_server_name(server)
+    if host.startswith("["):
+        return f"{int(IPv6Address(host.strip('[]'))) >> 64:x}"
+    return host if is_address(host) else ".".join(host.lower().rsplit(".", 2)[-2:])
 
 
 def _read_stored(server: ServerName, raw: bytes, received_ms: int) -> ServerKeys | None:

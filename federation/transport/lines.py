@@ -1,6 +1,6 @@
-"""The line before one destination: how many may ask at once, who waits, and how long it is left alone. No I/O."""
+"""Lines: how many may ask at once, who waits, and how long a destination is left alone. No I/O."""
 
-from collections import deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
@@ -59,6 +59,71 @@ class Turns:
             if not turn.called:
                 turn.callback(None)
         self._is_calling = False
+
+
+class FairTurns:
+    """At most `limit` at a time, `each` of them of one party; parties take their turns one after the other.
+
+    At most `most_waiting` wait: where that many do, one more takes the place of the last of the party that has most of
+    them, unless that is its own.
+    """
+
+    def __init__(self, limit: int, each: int, most_waiting: int) -> None:
+        self._limit = limit
+        self._each = each
+        self._most_waiting = most_waiting
+        self._running: Counter[str] = Counter()
+        self._waiting: OrderedDict[str, deque[Deferred[None]]] = OrderedDict()
+        self._is_calling = False
+
+    async def enter(self, party: str) -> None:
+        """Wait for a turn; whoever got one must `leave`.
+
+        Raises: PeerUnreachable when too many wait.
+        """
+        if self._may_go(party) and party not in self._waiting:
+            self._running[party] += 1
+            return
+        self._make_room(party)
+        turn: Deferred[None] = Deferred()
+        self._waiting.setdefault(party, deque()).append(turn)
+        await turn
+
+    def leave(self, party: str) -> None:
+        """Let the next ones go: one after the other from here, however quickly each of them is done."""
+        self._running[party] -= 1
+        if not self._running[party]:
+            del self._running[party]
+        if self._is_calling:
+            return
+        self._is_calling = True
+        while following := next((each for each in self._waiting if self._may_go(each)), None):
+            turn = self._take(following, 0)
+            if following in self._waiting:
+                self._waiting.move_to_end(following)
+            self._running[following] += 1
+            turn.callback(None)
+        self._is_calling = False
+
+    def _may_go(self, party: str) -> bool:
+        return self._running.total() < self._limit and self._running[party] < self._each
+
+    def _make_room(self, party: str) -> None:
+        if sum(map(len, self._waiting.values())) < self._most_waiting:
+            return
+        largest = max(self._waiting, key=lambda each: len(self._waiting[each]))
+        if len(self._waiting[largest]) <= len(self._waiting.get(party, ())) + 1:
+            raise PeerUnreachable("too much waits already")
+        self._take(largest, -1).errback(PeerUnreachable("others wait, too"))
+
+    def _take(self, party: str, at: int) -> Deferred[None]:
+        """One of those of a party that wait."""
+        turns = self._waiting[party]
+        turn = turns[at]
+        del turns[at]
+        if not turns:
+            del self._waiting[party]
+        return turn
 
 
 class Line:

@@ -13,7 +13,17 @@ from federation.ids import ServerName
 from federation.keys import OldKey, ServerKeys, build_server_keys, parse_server_keys
 from federation.pdu import Event
 from federation.signatures import sign_json
-from federation.transport.keyring import AGAIN_MS, AT_ONCE, FEW, MOST_WAITING, SLICE, VERIFYING, Archive, Keyring
+from federation.transport.keyring import (
+    AGAIN_MS,
+    AT_ONCE,
+    AT_ONCE_EACH,
+    FEW,
+    MOST_WAITING,
+    SLICE,
+    VERIFYING,
+    Archive,
+    Keyring,
+)
 from federation.versions import ROOM_VERSIONS
 from tests.kit.databases import reactor_in_use
 from tests.kit.pdus import event_fields
@@ -218,6 +228,21 @@ class Keyrings(KeyringCase):
         for waiting in slow:
             waiting.callback(None)
         assert await gatherResults(asking) == [None] * len(asking)
+
+    async def test_the_slow_servers_of_one_party_delay_no_others(self) -> None:
+        self.elsewhere.slow = []
+        flood = [
+            Deferred.fromCoroutine(self.keyring.find_key(name, KEY.key_id))
+            for number in range(MOST_WAITING + 50)
+            for name in (ServerName(f"s{number}.evil.example"), ServerName(f"[2001:db8::{number:x}]"))
+        ]
+        assert len(self.elsewhere.asked) == 2 * AT_ONCE_EACH
+        asked, self.elsewhere.slow = self.elsewhere.slow, None
+        self.elsewhere.answers[NORTH, DIRECT] = publish(NORTH, KEY)
+        assert await self.keyring.find_key(NORTH, KEY.key_id) == KEY.verify_key
+        for waiting in asked:
+            waiting.callback(None)
+        assert await gatherResults(flood) == [None] * len(flood)
 
 
 class Notaries(KeyringCase):

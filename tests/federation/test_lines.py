@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from federation.errors import PeerUnreachable
-from federation.transport.lines import AT_ONCE, FIRST_DELAY_MS, LONGEST_DELAY_MS, MOST_WAITING, Line
+from federation.transport.lines import AT_ONCE, FIRST_DELAY_MS, LONGEST_DELAY_MS, MOST_WAITING, FairTurns, Line
 
 
 class Lines(SynchronousTestCase):
@@ -101,3 +101,47 @@ def test_it_is_left_alone_longer_each_time_within_bounds(failures: int, chance: 
         line.fail(0, chance)
     whole = min(FIRST_DELAY_MS * 2 ** (failures - 1), LONGEST_DELAY_MS)
     assert whole // 2 - 1 <= line.retry_ms <= whole
+
+
+class Fair(SynchronousTestCase):
+    """Two at a time, one of a party, and four that wait."""
+
+    def setUp(self) -> None:
+        self.turns = FairTurns(2, 1, 4)
+
+    def enter(self, party: str) -> "Deferred[Any]":
+        return Deferred.fromCoroutine(self.turns.enter(party))
+
+    def test_a_party_has_no_more_turns_than_are_for_one(self) -> None:
+        first, second, other, third = (self.enter(party) for party in ("a", "a", "b", "c"))
+        assert [each.called for each in (first, second, other, third)] == [True, False, True, False]
+        self.turns.leave("b")
+        assert [each.called for each in (second, third)] == [False, True]
+        self.turns.leave("a")
+        assert second.called
+
+    def test_parties_take_their_turns_one_after_the_other(self) -> None:
+        turns = FairTurns(1, 1, 100)
+        Deferred.fromCoroutine(turns.enter("x"))
+        order: list[str] = []
+
+        async def wait(party: str) -> None:
+            await turns.enter(party)
+            order.append(party)
+
+        for party in ("a", "a", "a", "b", "c", "b"):
+            Deferred.fromCoroutine(wait(party))
+        for party in ("x", "a", "b", "c", "a", "b"):
+            turns.leave(party)
+        assert order == ["a", "b", "c", "a", "b", "a"]
+
+    def test_where_too_many_wait_the_party_of_most_of_them_makes_room(self) -> None:
+        flood = [self.enter("a") for _ in range(5)]
+        self.failureResultOf(self.enter("a"), PeerUnreachable)
+        assert self.enter("b").called
+        waiting = self.enter("b")
+        self.failureResultOf(flood[-1], PeerUnreachable)
+        assert not waiting.called
+        assert [each.called for each in flood[:-1]] == [True, False, False, False]
+        self.turns.leave("b")
+        assert waiting.called
