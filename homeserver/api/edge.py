@@ -220,19 +220,24 @@ class Edge:
             self.done(request, HUNG_UP)
         elif answer is None:
             request.answer(status, body)
-        elif answer.file is None:
+        elif answer.file is None and answer.flow is None:
             request.answer(status, body, answer.headers)
         else:
             request.answer_file(answer, body)
 
     def answer_fault(self, request: EdgeRequest, fault: BaseException) -> None:
-        """Answer what went wrong; what is a bug of ours is logged."""
+        """Answer what went wrong."""
+        error = self.note_fault(request, fault)
+        self._answer(request, error.status, _encode(error.body()), Answer(headers=error.headers))
+
+    def note_fault(self, request: EdgeRequest, fault: BaseException) -> MatrixError:
+        """How Matrix says what went wrong; what is a bug of ours is logged."""
         error = find_matrix_error(fault)
         if error is None:
             number = request.request_id
             _log.error("request %s failed", number, exc_info=fault)
             error = MatrixError(500, "M_UNKNOWN", f"Internal server error (request {number})")
-        self._answer(request, error.status, _encode(error.body()), Answer(headers=error.headers))
+        return error
 
     def done(self, request: EdgeRequest, status: int) -> None:
         """Count and log an answered request."""
@@ -271,6 +276,8 @@ def _encode_reply(reply: Reply) -> tuple[int, bytes | BinaryIO, Answer | None]:
         return 200, reply, None
     if not isinstance(reply, Answer):
         return 200, _encode(reply), None
+    if reply.flow is not None:
+        return reply.status, reply.flow.open(), reply
     if reply.file is not None:
         return reply.status, _open(reply.file), reply
     body = reply.body

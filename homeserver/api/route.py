@@ -8,7 +8,7 @@ part of a parameter.
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
@@ -42,16 +42,31 @@ class FileBody(Struct, frozen=True):
     after: bytes = b""
 
 
+class Flow(Protocol):
+    """A file that is still being written."""
+
+    def open(self) -> BinaryIO:
+        """What is there of it."""
+
+    async def more(self, have: int) -> int:
+        """How many bytes are there, once these are more than `have`; `have` itself at the end.
+
+        Raises: what went wrong: the file will never be whole.
+        """
+
+
 class Answer(Struct, frozen=True):
     """What goes back: `body` is encoded as JSON unless it is bytes, which go out as they are.
 
-    The content type is application/json unless `headers` names another. With a `file`, `body` is not looked at.
+    The content type is application/json unless `headers` names another. With a `file` or a `flow`, `body` is not looked
+    at. A `flow` is sent as it comes, and broken off where it breaks; only where the call takes one.
     """
 
     status: int = 200
     body: object = b"{}"
     headers: Mapping[str, str] = {}
     file: FileBody | None = None
+    flow: Flow | None = None
 
 
 class Call:
@@ -124,6 +139,11 @@ class Call:
         content = self.request.content
         assert content is not None
         return content
+
+    @property
+    def takes_flow(self) -> bool:
+        """Whether an answer may be of unknown length, and it can be told when it is broken off."""
+        return self.request.method == b"GET" and self.request.clientproto == b"HTTP/1.1"
 
     def header(self, name: str) -> str | None:
         """The value of a request header, None if it was not sent."""

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -28,41 +28,46 @@ class TooLarge(Exception):
 
 
 class Arriving:
-    """A file that comes piece by piece. `take` may be called anywhere, the others in a thread, one at a time."""
+    """A file that comes piece by piece, and can be read meanwhile.
+
+    All but `open` are called in a thread, one at a time.
+    """
 
     def __init__(self, files: "Files", file_id: str, largest: int) -> None:
         self._files = files
         self._file_id = file_id
         self._largest = largest
-        self._waiting = bytearray()
         self._digest = hashlib.sha256()
-        self._size = 0
         self._out: BinaryIO | None = None
+        self.size = 0
 
-    def take(self, piece: bytes) -> int:
-        """Take a piece; gives how many bytes wait to be written.
-
-        Raises:
-            TooLarge: There are more than were to come.
-        """
-        self._size += len(piece)
-        if self._size > self._largest:
-            raise TooLarge
-        self._waiting += piece
-        return len(self._waiting)
-
-    def write(self) -> None:
-        """Write what waits.
+    def write(self, piece: bytes) -> None:
+        """Write a piece, so that readers get it.
 
         Raises:
+            TooLarge: There is more than was to come.
             StorageUnavailable: The disk cannot take it.
         """
+        self.size += len(piece)
+        if self.size > self._largest:
+            raise TooLarge
         with _disk():
             if self._out is None:
                 self._out = self._files.incoming_path(self._file_id).open("xb")
-            block, self._waiting = self._waiting, bytearray()
-            self._digest.update(block)
-            self._out.write(block)
+            self._digest.update(piece)
+            self._out.write(piece)
+            self._out.flush()
+
+    def open(self) -> BinaryIO:
+        """What has come, to be read; also when it has just been put into its place.
+
+        Raises: StorageUnavailable: it is nowhere any more.
+        """
+        with _disk():
+            try:
+                return self._files.incoming_path(self._file_id).open("rb")
+            except FileNotFoundError:
+                return self._files.path(self._file_id).open("rb")
 
     def finish(self) -> StoredFile:
         """Make the file durable and put it into its place.
@@ -70,19 +75,19 @@ class Arriving:
         Raises:
             StorageUnavailable: The disk cannot take it.
         """
-        self.write()
+        self.write(b"")
         assert self._out is not None
         with _disk():
-            self._out.flush()
             os.fsync(self._out.fileno())
             self._out.close()
         self._files.keep(self._files.incoming_path(self._file_id), self._files.path(self._file_id))
-        return StoredFile(size=self._size, sha256=self._digest.hexdigest())
+        return StoredFile(size=self.size, sha256=self._digest.hexdigest())
 
     def abandon(self) -> None:
         """Keep nothing."""
         if self._out is not None:
-            self._out.close()
+            with suppress(OSError):  # what cannot be written is not wanted any more
+                self._out.close()
         self._files.incoming_path(self._file_id).unlink(missing_ok=True)
 
 

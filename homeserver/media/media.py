@@ -1,6 +1,7 @@
 """The one door to media: storing it and giving it to those who may see it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.python.failure import Failure
 
-from federation.errors import BadAnswer, Refused
+from federation.errors import Refused, RemoteFault
 from federation.ids import MxcURI, ServerName, UserID
+from homeserver.media.coming import Coming
 from homeserver.media.files import Files, TooLarge, new_media_id
+from homeserver.media.names import Label
 from homeserver.media.remote import NotYetThere, RemoteMedia
 from homeserver.media.thumbnails import CannotThumbnail, Method, Thumbnails, nearest_size
 from homeserver.media.world import World
@@ -20,7 +23,6 @@ from homeserver.policy import Act, NotFound, Policy, PreviewPage, SeeMedia, Tell
 from homeserver.storage import media as table
 from homeserver.storage.database import Database, StorageUnavailable, Txn
 from homeserver.storage.media import MediaRecord, MediaTaken, MediaUse, PendingMedia
-from homeserver.storage.media.keeping import find_kept
 from homeserver.storage.remotedevices import is_near
 
 PENDING_MS: Final = 24 * 60 * 60 * 1000
@@ -30,18 +32,15 @@ MOST_PENDING: Final = 20
 NOTE_USE_MS: Final = 60 * 60 * 1000
 """How often it is noted that a file is still got."""
 
-INLINE = frozenset(
-    "text/css text/plain text/csv application/json application/ld+json image/jpeg image/gif image/png image/apng"
-    " image/webp image/avif video/mp4 video/webm video/ogg video/quicktime audio/mp4 audio/webm audio/aac audio/mpeg"
-    " audio/ogg audio/wave audio/wav audio/x-wav audio/x-pn-wav audio/flac audio/x-flac".split()
-)
-"""Content types that a browser may show in place. Spec: client-server-api#serving-inline-content"""
-
 PICTURES = frozenset(("image/jpeg", "image/png", "image/gif", "image/webp"))
 
 
 Look: TypeAlias = Callable[[str, UserID | None, MediaUse], Act]
 """Makes the act of whoever wants a file: of its ID, who uploaded it and where it is shown."""
+
+
+class TooLargeElsewhere(RemoteFault):
+    """A file of another server is larger than this server takes or works on."""
 
 
 class NotYetUploaded(Exception):
@@ -69,21 +68,18 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Servable:
+class Servable(Label):
     """A file to be sent: where it lies, what to call it, and an `etag` that stands for its bytes."""
 
     path: Path
-    content_type: str
-    filename: str | None
     etag: str
 
-    @property
-    def inline(self) -> bool:
-        """Whether a browser may show it in place; SVG and HTML never.
 
-        Spec: client-server-api#serving-inline-content
-        """
-        return self.content_type.partition(";")[0].strip().lower() in INLINE
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Following(Label):
+    """A file to be sent on while it comes from another server."""
+
+    coming: Coming
 
 
 class Media:
@@ -175,6 +171,26 @@ class Media:
         look = partial(self._build_look, by, origin)
         return self._servable(await self._load(look, origin, media_id, wait_ms if allow_remote else -1))
 
+    async def follow(
+        self, by: UserID | None, origin: ServerName, media_id: str, *, wait_ms: int = 0, allow_remote: bool = True
+    ) -> Servable | Following:
+        """Give a file as `download` does; one that is long in coming from another server, while it comes.
+
+        Raises: As :meth:`download`.
+        """
+        look = partial(self._build_look, by, origin)
+        wait_ms = wait_ms if allow_remote else -1
+        found = await self._database.read(table.find_media, origin, media_id)
+        if found is not None:
+            return self._servable(await self._admit(look, media_id, found))
+        coming = await self._fetch(look, origin, media_id, wait_ms)
+        if coming is not None:
+            with _fetching():
+                label = await coming.begun()
+            if label is not None:
+                return Following(content_type=label.content_type, filename=label.filename, coming=coming)
+        return self._servable(await self._load(look, origin, media_id, wait_ms))
+
     async def give(self, server: ServerName, media_id: str, *, wait_ms: int = 0) -> Servable:
         """Give one of our files to another server.
 
@@ -211,7 +227,7 @@ class Media:
         Raises:
             NotFound, NotYetUploaded: As for :meth:`download`.
             CannotThumbnail: It is no picture that this server reads.
-            TooLarge: It has too many pixels.
+            TooLarge, TooLargeElsewhere: It has too many pixels.
 
         Spec: client-server-api#thumbnails
         """
@@ -224,7 +240,12 @@ class Media:
             if record.content_type not in PICTURES:
                 raise CannotThumbnail
             return self._servable(record)
-        made = await self._thumbnails.thumbnail(record.file_id, size, animated=wanted.animated)
+        try:
+            made = await self._thumbnails.thumbnail(record.file_id, size, animated=wanted.animated)
+        except TooLarge:
+            if record.origin == self._server_name:
+                raise
+            raise TooLargeElsewhere("the picture is too large to thumbnail") from None
         if made.path is None:
             return self._servable(record)
         return Servable(
@@ -267,6 +288,10 @@ class Media:
             found = await self._database.read(table.find_media, origin, media_id)
         if found is None:
             raise NotFound
+        return await self._admit(look, media_id, found)
+
+    async def _admit(self, look: Look, media_id: str, found: tuple[MediaRecord, MediaUse]) -> MediaRecord:
+        """A file that is here, if `look` says that it may be seen."""
         record, use = found
         if record.preview_of is None:
             await self._check(look(media_id, record.uploader, use))
@@ -279,18 +304,19 @@ class Media:
         """Wait for a file that is not here: to be uploaded, or to come from its server. Whether there is one now."""
         if origin == self._server_name:
             return await self._comes(look, media_id, max(wait_ms, 0))
-        if self.elsewhere is None or wait_ms < 0:
+        coming = await self._fetch(look, origin, media_id, wait_ms)
+        if coming is None:
             return False
-        if await self._database.read(find_kept, origin, media_id) is not None:  # it is in quarantine
-            return False
-        await self._check(look(media_id, None, await self._database.read(table.find_use, origin, media_id)))
-        try:
-            await self.elsewhere.fetch(origin, media_id, wait_ms)
-        except NotYetThere:
-            raise NotYetUploaded from None
-        except TooLarge:
-            raise BadAnswer("the file is larger than this server takes") from None
+        with _fetching():
+            await coming.whole()
         return True
+
+    async def _fetch(self, look: Look, origin: ServerName, media_id: str, wait_ms: int) -> Coming | None:
+        """Have another server's file come; None where it is not to be fetched."""
+        if self.elsewhere is None or origin == self._server_name or wait_ms < 0:
+            return None
+        await self._check(look(media_id, None, await self._database.read(table.find_use, origin, media_id)))
+        return self.elsewhere.fetch(origin, media_id, wait_ms)
 
     def _note_use(self, record: MediaRecord) -> None:
         """Note now and then that a file is still got; nobody waits for it, and what is lost is of no consequence."""
@@ -366,6 +392,17 @@ def _build_preview(look: Act, page: str) -> Act:
     if isinstance(look, TellServer):
         raise NotFound
     return PreviewPage(by=look.by, address=page, listed=True)
+
+
+@contextmanager
+def _fetching() -> Iterator[None]:
+    """Says what went wrong with a file of another server as for one of ours."""
+    try:
+        yield
+    except NotYetThere:
+        raise NotYetUploaded from None
+    except TooLarge:
+        raise TooLargeElsewhere("the file is larger than this server takes") from None
 
 
 def _pass_unavailable(failure: Failure) -> None:

@@ -1,12 +1,14 @@
 """Files of other servers: fetched once, when somebody may see them, and kept like ours.
 
-A file is on disk whole and with its hash known before anybody gets it. Each server is bounded in how much it sends, how
+A file is kept once it is on disk whole, with its hash known; who waits for it reads along (`coming`), unless it may be
+what is in quarantine: then nobody sees a byte of it before its hash. Each server is bounded in how much it sends, how
 slowly, and how many files at a time; where a file is said to lie elsewhere, that is gone to as to any foreign place.
 
 Spec: server-server-api#content-repository
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import quote, urljoin
@@ -16,16 +18,18 @@ from twisted.python.failure import Failure
 
 from federation.errors import BadAnswer, PeerRefused, PeerUnreachable, Refused
 from federation.ids import ServerName
-from federation.transport.agent import Download, Outgoing
+from federation.transport.agent import Download, Outgoing, TooMuch
 from federation.transport.peers import Peers
-from homeserver.media.files import Arriving, Files, StoredFile, TooLarge, new_media_id
+from homeserver.media.coming import Coming
+from homeserver.media.files import Files, StoredFile, TooLarge, new_media_id
 from homeserver.media.multipart import TwoParts, find_boundary
-from homeserver.media.names import find_filename, read_content_type
+from homeserver.media.names import Label, read_label
 from homeserver.media.world import World
 from homeserver.policy import NotFound
 from homeserver.storage import media as table
-from homeserver.storage.database import Database
+from homeserver.storage.database import Database, Txn
 from homeserver.storage.media import MediaRecord
+from homeserver.storage.media.keeping import find_kept, is_length_quarantined
 
 SILENCE_S: Final = 30.0
 """How long a server may send nothing of a file."""
@@ -35,9 +39,11 @@ MOST_OF_ONE: Final = 8
 MOST_OF_ALL: Final = 64
 """How many files are fetched side by side from one server, and from all."""
 MOST_REDIRECTS: Final = 3
-BLOCK: Final = 1 << 18
+LONGEST_LOCATION: Final = 1 << 14
 _OVERHEAD: Final = 1 << 18
 """How many bytes an answer may have beside the file."""
+_DIGITS: Final = 15
+"""Of how many a length may be that is believed."""
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -64,78 +70,89 @@ class Place:
     largest: int
 
 
-@dataclass(slots=True)
-class _Kind:
-    """What is said of a file."""
-
-    content_type: str | None
-    disposition: str | None
-
-
 class RemoteMedia:
     """Fetches files of other servers."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._running: dict[tuple[ServerName, str], list[Deferred[None]]] = {}
+        self._running: dict[tuple[ServerName, str], Coming] = {}
         self._busy: Counter[ServerName] = Counter()
 
-    async def fetch(self, origin: ServerName, media_id: str, wait_ms: int) -> None:
-        """Have a file of another server here; it is fetched once for all who want it now.
+    def fetch(self, origin: ServerName, media_id: str, wait_ms: int) -> Coming:
+        """Have a file of another server come; it is fetched once for all who want it now, and not if it is kept.
 
-        Raises: NotFound; NotYetThere; TooLarge; RemoteFault.
+        Who waits for it gets: NotFound; NotYetThere; TooLarge; RemoteFault; StorageUnavailable.
         """
-        waiter: Deferred[None] = Deferred()
-        waiting = self._running.setdefault((origin, media_id), [])
-        waiting.append(waiter)
-        if len(waiting) == 1:
+        which = (origin, media_id)
+        coming = self._running.get(which)
+        if coming is None:
+            coming = self._running[which] = Coming(self._place.world.reactor)
             # a Deferred of its own: the first who asks may go away
-            fetching = Deferred.fromCoroutine(self._fetch(origin, media_id, wait_ms))
-            fetching.addBoth(self._conclude, (origin, media_id))
-        await waiter
+            fetching = Deferred.fromCoroutine(self._fetch(origin, media_id, wait_ms, coming))
+            fetching.addBoth(self._conclude, which)
+        return coming
 
     def _conclude(self, outcome: None | Failure, which: tuple[ServerName, str]) -> None:
-        for waiter in self._running.pop(which):
-            waiter.callback(outcome)
+        self._running.pop(which).conclude(outcome.value if isinstance(outcome, Failure) else None)
 
-    async def _fetch(self, origin: ServerName, media_id: str, wait_ms: int) -> None:
+    async def _fetch(self, origin: ServerName, media_id: str, wait_ms: int, coming: Coming) -> None:
         if self._busy[origin] >= MOST_OF_ONE or self._busy.total() >= MOST_OF_ALL:
             raise PeerUnreachable(f"too much is being fetched from {origin}")
+        if await self._place.database.read(find_kept, origin, media_id) is not None:
+            return  # it has come a moment ago, or is in quarantine
         self._busy[origin] += 1
         try:
-            record = await self._load(origin, media_id, wait_ms)
-            await self._place.database.write(table.append_media, record)
+            record = await _Fetch(self._place, coming).load(origin, media_id, wait_ms)
+            if not await self._place.database.write(_keep, record):
+                raise NotFound
         finally:
             self._busy[origin] -= 1
             if not self._busy[origin]:
                 del self._busy[origin]
 
-    async def _load(self, origin: ServerName, media_id: str, wait_ms: int) -> MediaRecord:
-        """Bring the bytes to disk."""
-        place = self._place
-        file_id = new_media_id(place.world.token_bytes)
-        arriving = place.files.arrive(file_id, place.largest)
+
+def _keep(txn: Txn, record: MediaRecord) -> bool:
+    """Keep a file that is on disk. Whether it may be seen: its content may have been put into quarantine meanwhile."""
+    table.append_media(txn, record)
+    return table.find_media(txn, record.origin, record.media_id) is not None
+
+
+class _Fetch:
+    """How one file is fetched, which others see coming."""
+
+    def __init__(self, place: Place, coming: Coming) -> None:
+        self._place = place
+        self._coming = coming
+        self._file_id = new_media_id(place.world.token_bytes)
+        self._arriving = place.files.arrive(self._file_id, place.largest)
+        self._until_ms = place.world.now_ms() + LONGEST_MS
+
+    async def load(self, origin: ServerName, media_id: str, wait_ms: int) -> MediaRecord:
+        """Bring the bytes to disk.
+
+        Raises: NotFound; NotYetThere; TooLarge; RemoteFault; StorageUnavailable.
+        """
+        world = self._place.world
         try:
-            kind = await self._copy(origin, media_id, wait_ms, arriving)
-            stored: StoredFile = await place.world.call(arriving.finish)
+            label = await self._copy(origin, media_id, wait_ms)
+            stored: StoredFile = await world.call(self._arriving.finish)
         except BaseException:
-            await place.world.call(arriving.abandon)
+            await world.call(self._arriving.abandon)
             raise
         return MediaRecord(
             origin=origin,
             media_id=media_id,
             uploader=None,
-            created_ms=place.world.now_ms(),
-            content_type=read_content_type(kind.content_type),
-            filename=find_filename(kind.disposition),
+            created_ms=world.now_ms(),
+            content_type=label.content_type,
+            filename=label.filename,
             size=stored.size,
             sha256=stored.sha256,
-            file_id=file_id,
+            file_id=self._file_id,
         )
 
-    async def _copy(self, origin: ServerName, media_id: str, wait_ms: int, arriving: Arriving) -> _Kind:
+    async def _copy(self, origin: ServerName, media_id: str, wait_ms: int) -> Label:
         """Fetch the bytes; where the server does not know the way, by the older one."""
-        until_ms = self._place.world.now_ms() + LONGEST_MS
         name = quote(media_id, safe="")
         try:
             download = await self._open(origin, f"/_matrix/federation/v1/media/download/{name}", wait_ms)
@@ -143,34 +160,9 @@ class RemoteMedia:
             if refusal.errcode != "M_UNRECOGNIZED":
                 raise
             download = await self._open(origin, f"/_matrix/media/v3/download/{origin}/{name}", wait_ms, older=True)
-            return await self._copy_whole(download, arriving, until_ms)
-        boundary = find_boundary(download.headers.get("content-type", ""))
-        try:
-            if boundary is None:
-                raise BadAnswer("the answer is not of two parts")
-            parts = TwoParts(boundary)
-            await self._copy_parts(download, parts, arriving, until_ms)
-        finally:
-            download.close()
-        headers = parts.headers or {}
-        if "location" in headers:
-            return await self._follow(headers["location"], arriving, until_ms)
-        return _Kind(headers.get("content-type"), headers.get("content-disposition"))
-
-    async def _copy_whole(self, download: Download, arriving: Arriving, until_ms: int) -> _Kind:
-        try:
-            while piece := await self._read(download, until_ms):
-                await self._write(arriving, piece)
-        finally:
-            download.close()
-        return _Kind(download.headers.get("content-type"), download.headers.get("content-disposition"))
-
-    async def _copy_parts(self, download: Download, parts: TwoParts, arriving: Arriving, until_ms: int) -> None:
-        while piece := await self._read(download, until_ms):
-            content = parts.feed(piece)
-            if content and "location" not in (parts.headers or {}):
-                await self._write(arriving, content)
-        parts.end()
+            return await self._copy_whole(download)
+        found = await self._copy_parts(download)
+        return found if isinstance(found, Label) else await self._follow(found)
 
     async def _open(self, origin: ServerName, path: str, wait_ms: int, *, older: bool = False) -> Download:
         """The server's answer; by the older way it must not ask others for the file.
@@ -191,13 +183,37 @@ class RemoteMedia:
                 raise NotFound from None
             raise
 
-    async def _follow(self, location: str, arriving: Arriving, until_ms: int) -> _Kind:
+    async def _copy_parts(self, download: Download) -> Label | str:
+        """Copy the file out of an answer of two parts; where it lies instead, when the answer says so.
+
+        Raises: BadAnswer; RemoteFault.
+        """
+        label: Label | None = None
+        try:
+            boundary = find_boundary(download.headers.get("content-type", ""))
+            if boundary is None:
+                raise BadAnswer("the answer is not of two parts")
+            parts = TwoParts(boundary)
+            while piece := await self._read(download):
+                content = parts.feed(piece)
+                if label is None and parts.headers is not None:
+                    if "location" in parts.headers:
+                        return parts.headers["location"]
+                    label = await self._show(parts.headers, download)
+                await self._write(content)
+            parts.end()
+        finally:
+            download.close()
+        assert label is not None  # the second part has begun, or it would not be at its end
+        return label
+
+    async def _follow(self, location: str) -> Label:
         """Fetch a file from where the server says it lies.
 
         Raises: BadAnswer; RemoteFault.
         """
         for _ in range(MOST_REDIRECTS + 1):
-            if not location.startswith("https://") or len(location) > BLOCK or not location.isascii():
+            if not location.startswith("https://") or len(location) > LONGEST_LOCATION or not location.isascii():
                 raise BadAnswer("the file lies nowhere where it may be fetched from")
             headers = {"User-Agent": "Parta"}
             request = Outgoing(
@@ -205,18 +221,45 @@ class RemoteMedia:
             )
             download = await self._place.outward.open(request)
             if download.status == 200:
-                return await self._copy_whole(download, arriving, until_ms)
+                return await self._copy_whole(download)
             download.close()
             if download.status not in _MOVED or "location" not in download.headers:
                 raise BadAnswer(f"the file is not where it is said to be: {download.status}")
             location = urljoin(location, download.headers["location"])
         raise BadAnswer("the file lies behind too many redirects")
 
-    async def _read(self, download: Download, until_ms: int) -> bytes:
-        if self._place.world.now_ms() > until_ms:
-            raise PeerUnreachable("the file comes too slowly")
-        return await download.read()
+    async def _copy_whole(self, download: Download) -> Label:
+        """Copy an answer that is the file."""
+        try:
+            label = await self._show(download.headers, download)
+            while piece := await self._read(download):
+                await self._write(piece)
+        finally:
+            download.close()
+        return label
 
-    async def _write(self, arriving: Arriving, content: bytes) -> None:
-        if arriving.take(content) >= BLOCK:
-            await self._place.world.call(arriving.write)
+    async def _show(self, headers: Mapping[str, str], download: Download) -> Label:
+        """Let others read along, unless the file may be what is in quarantine."""
+        label = read_label(headers)
+        least, most = 0, self._place.largest + _OVERHEAD
+        declared = download.headers.get("content-length", "")
+        if declared.isdecimal() and len(declared) <= _DIGITS:
+            least, most = int(declared) - _OVERHEAD, int(declared)
+        if not await self._place.database.read(is_length_quarantined, least, most):
+            await self._place.world.call(self._arriving.write, b"")  # so that there is a file to open
+            self._coming.show(label, self._arriving)
+        return label
+
+    async def _read(self, download: Download) -> bytes:
+        if self._place.world.now_ms() > self._until_ms:
+            raise PeerUnreachable("the file comes too slowly")
+        try:
+            return await download.read()
+        except TooMuch:
+            raise TooLarge from None
+
+    async def _write(self, content: bytes) -> None:
+        """Write before more is read: the server sends no faster than the disk takes it."""
+        if content:
+            await self._place.world.call(self._arriving.write, content)
+            self._coming.grow(self._arriving.size)

@@ -144,10 +144,27 @@ def _cut(received: bytes, *, head: bool) -> tuple[Reply, bytes] | None:
         return None
     status_line, *lines = top.decode("latin-1").split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    status = int(status_line.split(" ")[1])
+    if headers.get("transfer-encoding") == "chunked":
+        joined = _join(rest)
+        return None if joined is None else (Reply(status, headers, joined[0]), joined[1])
     length = 0 if head else int(headers.get("content-length", 0))
     if len(rest) < length:
         return None
-    return Reply(int(status_line.split(" ")[1]), headers, rest[:length]), rest[length:]
+    return Reply(status, headers, rest[:length]), rest[length:]
+
+
+def _join(rest: bytes) -> tuple[bytes, bytes] | None:
+    """The chunks of a whole body, and what follows them."""
+    body, at = b"", 0
+    while (line_end := rest.find(b"\r\n", at)) >= 0:
+        length, at = int(rest[at:line_end], 16), line_end + 2
+        if len(rest) < at + length + 2:
+            return None
+        body, at = body + rest[at : at + length], at + length + 2
+        if not length:
+            return body, rest[at:]
+    return None
 
 
 def encode_request(method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> bytes:

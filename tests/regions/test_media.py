@@ -1,17 +1,24 @@
 """Files between regions: fetched once, bounded, and never from where they are not."""
 
+import shutil
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
 from PIL import Image
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from federation.errors import Refused
-from federation.ids import ServerName
-from federation.transport.agent import Outgoing, TooMuch, Unreachable
-from homeserver.media import remote
+from federation.ids import ServerName, UserID
+from federation.transport.agent import Outgoing, Outward, Rules, TooMuch, Unreachable
+from homeserver.media import coming, remote
+from homeserver.storage.media.keeping import set_quarantined
+from tests.kit.databases import reactor_in_use
 from tests.kit.neighbours import V1, NeighboursCase
 from tests.kit.people import Person
 from tests.kit.region import RegionsCase
+from tests.kit.wire import Wire, encode_request
 
 
 def draw() -> bytes:
@@ -22,9 +29,9 @@ def draw() -> bytes:
 
 
 class Said:
-    """An answer that comes in those pieces; an exception among them is how it ends."""
+    """An answer that comes in those pieces; an exception among them is how it ends, a Deferred what comes later."""
 
-    def __init__(self, *pieces: bytes | Exception, status: int = 200, **headers: str) -> None:
+    def __init__(self, *pieces: bytes | Exception | Deferred[bytes], status: int = 200, **headers: str) -> None:
         self.status = status
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
         self._pieces = list(pieces)
@@ -35,7 +42,7 @@ class Said:
         piece = self._pieces.pop(0) if self._pieces else b""
         if isinstance(piece, Exception):
             raise piece
-        return piece
+        return await piece if isinstance(piece, Deferred) else piece
 
     def close(self) -> None:
         """Nothing more is read."""
@@ -49,7 +56,25 @@ def two_parts(content: bytes, headers: str = "Content-Type: text/plain", boundar
     return Said(body, content_type=f"multipart/mixed; boundary={boundary}")
 
 
+def begin(content: bytes) -> bytes:
+    """The specified answer up to that much of the file."""
+    whole = two_parts(content)._pieces[0]
+    assert isinstance(whole, bytes)
+    return whole[: -len(b"\r\n--b--\r\n")]
+
+
+KIND = "multipart/mixed; boundary=b"
+BEGUN = b"begun" + b"." * 95
+
+
 class MediaCase(NeighboursCase):
+    moment_s = 3600.0
+    """How long the answer to a client is held back for a file that is coming."""
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
+        await super().setUp()
+        self.patch(coming, "MOMENT_S", self.moment_s)
+
     def answer(self, *answers: Any) -> list[str]:
         """What the north hears when it opens something elsewhere, in turn; the URLs it opens."""
         opened: list[str] = []
@@ -61,7 +86,7 @@ class MediaCase(NeighboursCase):
             answer = waiting.pop(0)
             if isinstance(answer, Exception):
                 raise answer
-            return answer
+            return await answer(request) if callable(answer) else answer
 
         outward.open = open_
         return opened
@@ -148,6 +173,10 @@ class Redirected(MediaCase):
         assert opened[1:] == ["https://cdn.test/here", "https://cdn.test/there?x=1"]
 
     async def test_where_no_file_may_lie_nothing_is_fetched(self) -> None:
+        told = two_parts(b"not asked for", "Location: https://cdn.test/x")
+        told._pieces.append(Unreachable("what comes behind it is not waited for"))
+        self.answer(told, Said(b"content"))
+        assert (await self.get(self.alice, f"mxc://{self.south.name}/told")).body == b"content"
         for number, location in enumerate(
             ("http://cdn.test/x", "file:///etc/passwd", "mxc://x/y", "", "//x", "https://x/\xe9")
         ):
@@ -158,6 +187,17 @@ class Redirected(MediaCase):
         opened = self.answer(two_parts(b"", "Location: https://cdn.test/again"), *loop)
         assert (await self.get(self.alice, f"mxc://{self.south.name}/loop")).status == 502
         assert len(opened) == 2 + remote.MOST_REDIRECTS
+        assert len(self.files()) == 1
+
+    async def test_where_a_file_lies_is_judged_by_the_address_that_its_name_has(self) -> None:
+        guarded = Outward(reactor_in_use(), Rules())
+        port = self.south.name.rpartition(":")[2]
+        for number, host in enumerate(("127.0.0.1", "localhost", "[::1]", "169.254.169.254", "10.0.0.1", "0x7f.1")):
+            self.answer(two_parts(b"", f"Location: https://{host}:{port}/_matrix/key/v2/server"), guarded.open)
+            assert (await self.get(self.alice, f"mxc://{self.south.name}/m{number}")).status == 502, host
+        moved = Said(status=302, location=f"https://localhost:{port}/_matrix/key/v2/server")
+        self.answer(two_parts(b"", "Location: https://cdn.test/x"), moved, guarded.open)
+        assert (await self.get(self.alice, f"mxc://{self.south.name}/moved")).status == 502
         assert self.files() == []
 
     async def test_a_server_that_only_knows_the_older_way_is_asked_so(self) -> None:
@@ -169,15 +209,145 @@ class Redirected(MediaCase):
         assert "allow_remote=false" in opened[1]
 
 
+class Following(MediaCase):
+    """A file is given while it comes."""
+
+    moment_s = 0.0
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
+        await super().setUp()
+        self.uri = f"mxc://{self.south.name}/m"
+        self.rest: Deferred[bytes] = Deferred()
+        self.later: Deferred[bytes] = Deferred()
+        self.opening = begin(BEGUN)
+
+    def follow(self, uri: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Wire:
+        """Ask for a file, and take nothing of the answer yet."""
+        wire = Wire(self.north.factory)
+        path = f"/_matrix/client/v1/media/download/{uri.removeprefix('mxc://')}"
+        sent = {"Authorization": f"Bearer {self.alice.token}", **(headers or {})}
+        wire.send(encode_request(method, path, sent))
+        self.addCleanup(wire.hang_up)
+        return wire
+
+    async def until(self, fact: Any) -> None:
+        """Wait for a fact."""
+        for _ in range(2000):
+            if fact():
+                return
+            await deferLater(reactor_in_use(), 0.01)
+        raise AssertionError("it has not come to that")
+
+    async def test_all_who_ask_while_it_comes_get_what_has_come_and_then_the_rest(self) -> None:
+        opened = self.answer(Said(self.opening, self.rest, self.later, content_type=KIND))
+        one = self.follow(self.uri)
+        await self.until(lambda: b"begun" in one.received)
+        head = one.received.partition(b"\r\n\r\n")[0].lower()
+        assert b"content-type: text/plain" in head
+        assert b"content-disposition: inline" in head
+        assert b"content-security-policy: sandbox" in head
+        other = self.follow(self.uri)
+        await self.until(lambda: b"begun" in other.received)
+        self.rest.callback(b" middle" * 50_000)
+        await self.until(lambda: all(len(wire.received) > 350_000 for wire in (one, other)))
+        assert len(self.files()) == 1
+        replies = [wire.reply() for wire in (one, other)]
+        whole = self.follow(self.uri, headers={"Range": "bytes=0-4"}).reply()  # one part of it waits for the whole
+        head_only = self.follow(self.uri, "HEAD").reply(head=True)
+        self.later.callback(b" end\r\n--b--\r\n")
+        for reply in replies:
+            assert (await reply).body == BEGUN + b" middle" * 50_000 + b" end"
+        assert ((await whole).status, (await whole).body) == (206, b"begun")
+        assert (await head_only).headers["content-length"] == str(100 + 350_000 + 4)
+        assert len(opened) == 1
+        kept = await self.get(self.alice, self.uri)
+        assert (kept.headers["content-length"], "etag" in kept.headers) == (str(100 + 350_000 + 4), True)
+
+    async def test_what_breaks_in_the_middle_is_broken_for_all_and_nothing_is_kept(self) -> None:
+        for how in (Unreachable("gone"), TooMuch("more"), b"", b"\r\n--b\r\n"):
+            rest: Deferred[bytes] = Deferred()
+            self.answer(Said(self.opening, rest, content_type=KIND))
+            self.north.peers.heard_from(self.south.name)
+            wires = [self.follow(self.uri), self.follow(self.uri)]
+            for wire in wires:
+                await self.until(lambda wire=wire: b"begun" in wire.received)
+            if isinstance(how, Exception):
+                rest.errback(how)
+            else:
+                rest.callback(how)
+            await self.until(lambda wires=wires: not any(wire.open for wire in wires))
+            assert not any(wire.received.endswith(b"0\r\n\r\n") for wire in wires)
+            assert self.files() == []
+        self.answer(two_parts(b"whole"))
+        assert (await self.get(self.alice, self.uri)).body == b"whole"
+
+    async def test_it_is_kept_although_whoever_asked_has_gone(self) -> None:
+        self.answer(Said(self.opening, self.rest, content_type=KIND))
+        wire = self.follow(self.uri)
+        await self.until(lambda: b"begun" in wire.received)
+        wire.hang_up()
+        self.rest.callback(b"\r\n--b--\r\n")
+        await self.until(lambda: not any(path.parent.name == "incoming" for path in self.files()))
+        self.answer()
+        assert (await self.get(self.alice, self.uri)).body == BEGUN
+
+    async def test_what_may_be_in_quarantine_is_shown_to_nobody_before_it_is_whole(self) -> None:
+        bad = b"bad" * 1000
+        uri = await self.alice.upload(bad)
+        which = (ServerName(self.north.name), uri.rpartition("/")[2])
+        database = self.north.running.core.database
+        await database.write(set_quarantined, [which], UserID(self.alice.user_id), 1)
+        for number, (length, is_shown) in enumerate(((str(len(bad) + 200), False), ("", False), (str(1 << 20), True))):
+            rest: Deferred[bytes] = Deferred()
+            self.answer(Said(self.opening, rest, content_type=KIND, content_length=length))
+            wire = self.follow(f"mxc://{self.south.name}/of{length}")
+            reply = wire.reply()
+            await self.until(lambda kept=1 + number: len(self.files()) > kept)
+            await deferLater(reactor_in_use(), 0)
+            if is_shown:
+                await self.until(lambda wire=wire: b"begun" in wire.received)
+            else:
+                assert wire.received == b""
+            rest.callback(b"\r\n--b--\r\n")
+            assert (await reply).body == BEGUN
+        self.answer(two_parts(bad))
+        assert (await self.get(self.alice, f"mxc://{self.south.name}/again")).status == 404
+
+    async def test_a_thumbnail_is_made_of_the_whole(self) -> None:
+        drawn = draw()
+        self.answer(Said(begin(drawn[:50]), self.rest, content_type=KIND))
+        path = f"/_matrix/client/v1/media/thumbnail/{self.uri.removeprefix('mxc://')}"
+        reply = self.alice.call("GET", f"{path}?width=32&height=32&method=crop")
+        waiting = Deferred.fromCoroutine(reply)
+        await self.until(self.files)
+        self.assertNoResult(waiting)
+        self.rest.callback(drawn[50:] + b"\r\n--b--\r\n")
+        assert (await waiting).status == 200
+
+    async def test_a_kill_in_the_middle_leaves_nothing_half(self) -> None:
+        self.answer(Said(self.opening, self.rest, content_type=KIND))
+        wire = self.follow(self.uri)
+        await self.until(lambda: b"begun" in wire.received)
+        left, folder = self.folder / "left", self.north.settings.media.path
+        shutil.copytree(folder, left)  # what a kill leaves on the disk
+        self.rest.errback(Unreachable("gone"))
+        await self.until(lambda: not wire.open)
+        await self.north.stop()
+        shutil.rmtree(folder)
+        shutil.copytree(left, folder)
+        assert len(self.files()) == 1
+        await self.north.begin()
+        assert self.files() == []
+        self.answer(two_parts(b"whole"))
+        assert (await self.get(self.alice, self.uri)).body == b"whole"
+
+
 class Hostile(MediaCase):
     configuration = {"limits": {"rates": False, "upload_bytes": 100_000}}
 
     async def test_endless_broken_and_malformed_files_leave_nothing_behind(self) -> None:
-        head = two_parts(b"")._pieces[0]
-        assert isinstance(head, bytes)
-        begun = head[: -len(b"\r\n--b--\r\n")]
-        kind = "multipart/mixed; boundary=b"
-        answers = {
+        begun, kind = begin(b""), KIND
+        answers: dict[str, Any] = {
             "endless": Said(begun, *[b"x" * 50_000] * 10, content_type=kind),
             "longer than is listened to": Said(begun, TooMuch("more"), content_type=kind),
             "cut off": Said(begun, b"x" * 90_000, content_type=kind),
@@ -189,11 +359,12 @@ class Hostile(MediaCase):
             "a fault": Said(b"{}", status=500),
             "away": Unreachable("away"),
         }
+        errcodes = {"endless": "M_TOO_LARGE", "longer than is listened to": "M_TOO_LARGE"}
         for number, (what, answer) in enumerate(answers.items()):
             self.answer(answer)
             self.north.peers.heard_from(self.south.name)
             reply = await self.get(self.alice, f"mxc://{self.south.name}/m{number}")
-            assert reply.status == 502, (what, reply)
+            assert (reply.status, reply.errcode) == (502, errcodes.get(what, "M_UNKNOWN")), (what, reply)
             assert isinstance(answer, Exception) or answer.status != 200 or answer.closed, what
         assert self.files() == []
         self.answer(two_parts(b"x" * 100_000))
@@ -201,16 +372,14 @@ class Hostile(MediaCase):
         assert (await self.get(self.alice, f"mxc://{self.south.name}/good")).status == 200
 
     async def test_a_slow_drip_comes_to_an_end(self) -> None:
-        begun = two_parts(b"")._pieces[0]
-        assert isinstance(begun, bytes)
-        pieces = [begun[:-10]]
+        pieces = [begin(b"")]
 
         class Drip(Said):
             async def read(inner) -> bytes:  # noqa: N805 - the test is self here
                 self.north.late_ms += 60_000
                 return pieces.pop() if pieces else b"x"
 
-        self.answer(Drip(content_type="multipart/mixed; boundary=b"))
+        self.answer(Drip(content_type=KIND))
         assert (await self.get(self.alice, f"mxc://{self.south.name}/slow")).status == 502
         assert self.files() == []
 
@@ -224,9 +393,8 @@ class Hostile(MediaCase):
         uri = await self.bob.upload(b"bad")
         assert (await self.get(self.alice, uri)).status == 200
         database = self.north.running.core.database
-        row = (self.alice.user_id, self.south.name, uri.rpartition("/")[2])
-        sql = "UPDATE media SET quarantined_by = ? WHERE origin = ? AND media_id = ?"
-        await database.write(lambda txn: txn.run(sql, row))
+        which = (self.south.name, uri.rpartition("/")[2])
+        await database.write(set_quarantined, [which], UserID(self.alice.user_id), 1)
         opened = self.answer()
         assert (await self.get(self.alice, uri)).status == 404
         assert opened == []

@@ -13,8 +13,8 @@ from federation.ids import MxcURI, ServerName, UserID, parse_mxc
 from homeserver.api.errors import BadParam, MatrixError, RateLimited
 from homeserver.api.route import Answer, Call, FileBody, Reply, Route
 from homeserver.media.files import TooLarge
-from homeserver.media.media import Media, NotYetUploaded, Servable, Upload, Wanted
-from homeserver.media.names import clean_filename, is_content_type
+from homeserver.media.media import Following, Media, NotYetUploaded, Servable, Upload, Wanted
+from homeserver.media.names import Label, clean_filename, is_content_type
 from homeserver.media.previews.previews import Previews, PreviewsBusy
 from homeserver.media.thumbnails import Method
 from homeserver.policy import NotFound
@@ -193,15 +193,20 @@ class _MediaAPI:
 
     async def download(self, call: Call) -> Reply:
         origin, media_id = _which(call)
+        in_parts = call.takes_flow and call.header("range") is None
+        give = self._media.follow if in_parts else self._media.download
         with awaited():
-            found = await self._media.download(
+            found = await give(
                 _asker(call),
                 origin,
                 media_id,
                 wait_ms=patience(call),
                 allow_remote=call.query.flag("allow_remote", default=True),
             )
-        return _answer(call, found, clean_filename(call.params.get("fileName")) or found.filename)
+        filename = clean_filename(call.params.get("fileName")) or found.filename
+        if isinstance(found, Following):
+            return Answer(headers=_headers(found, filename), flow=found.coming)
+        return _answer(call, found, filename)
 
     async def thumbnail(self, call: Call) -> Reply:
         origin, media_id = _which(call)
@@ -288,9 +293,9 @@ def _which(call: Call) -> tuple[ServerName, str]:
     return parse_mxc(MxcURI(f"mxc://{call.params['serverName']}/{call.params['mediaId']}"))
 
 
-def disposition(servable: Servable, filename: str | None) -> str:
+def disposition(label: Label, filename: str | None) -> str:
     """How a file is to be shown, and what it is called."""
-    kind = "inline" if servable.inline else "attachment"
+    kind = "inline" if label.inline else "attachment"
     if filename is None:
         return kind
     if filename.isascii():
@@ -298,18 +303,20 @@ def disposition(servable: Servable, filename: str | None) -> str:
     return f"{kind}; filename*=utf-8''{quote(filename, safe='')}"
 
 
-def _answer(call: Call, servable: Servable, filename: str | None) -> Reply:
-    etag = f'"{servable.etag}"'
-    headers = {
-        "Content-Type": servable.content_type,
-        "Content-Disposition": disposition(servable, filename),
+def _headers(label: Label, filename: str | None) -> dict[str, str]:
+    return {
+        "Content-Type": label.content_type,
+        "Content-Disposition": disposition(label, filename),
         "Content-Security-Policy": CONTENT_POLICY,
         "Cross-Origin-Resource-Policy": "cross-origin",
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "private, max-age=86400",
-        "Accept-Ranges": "bytes",
-        "ETag": etag,
     }
+
+
+def _answer(call: Call, servable: Servable, filename: str | None) -> Reply:
+    etag = f'"{servable.etag}"'
+    headers = {**_headers(servable, filename), "Accept-Ranges": "bytes", "ETag": etag}
     if call.header("if-none-match") == etag:
         return Answer(status=304, body=b"", headers=headers)
     try:

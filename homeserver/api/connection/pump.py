@@ -1,17 +1,22 @@
-"""Sending a part of a file over a connection, with back-pressure."""
+"""Sending a part of a file over a connection, or a file that is still being written, with back-pressure."""
 
 from typing import TYPE_CHECKING, BinaryIO
 
 from twisted.internet import interfaces
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 if TYPE_CHECKING:
     from homeserver.api.connection.request import EdgeRequest
+    from homeserver.api.route import Flow
 
 STALLED_S = 60.0
 """How long a receiver may take nothing."""
 HUNG_UP = 499
 """What is counted and logged as the status when the client did not wait for the whole answer."""
+BROKEN_OFF = 502
+"""What is counted and logged as the status when an answer could not be sent to its end."""
 
 _PIECE = 65536
 
@@ -46,7 +51,7 @@ class FilePump:
                 return
             self._left -= len(piece)
             self._request.channel.setTimeout(STALLED_S)
-            self._request.channel.transport.write(piece)
+            self._write(piece)
         self._running = False
         if not self._left and not self._file.closed:
             self._end()
@@ -61,6 +66,9 @@ class FilePump:
             self._file.close()
             self._request.edge.done(self._request, HUNG_UP)
 
+    def _write(self, piece: bytes) -> None:
+        self._request.channel.transport.write(piece)
+
     def _end(self) -> None:
         self._file.close()
         if self._after:
@@ -72,5 +80,46 @@ class FilePump:
     def _cut_off(self) -> None:
         """The file is shorter than was promised: only breaking off says so."""
         self._file.close()
+        self._request.edge.done(self._request, BROKEN_OFF)
         self._request.unregisterProducer()
         self._request.channel.transport.abortConnection()
+
+
+class FlowPump(FilePump):
+    """Moves a file that is still being written, in chunks, and waits where there is no more of it yet.
+
+    Without the last chunk, which is sent when the file is whole, the client knows that it is not.
+    """
+
+    def __init__(self, request: "EdgeRequest", file: BinaryIO, flow: "Flow") -> None:
+        super().__init__(request, file, 0, b"0\r\n\r\n")
+        self._flow = flow
+        self._sent = 0
+
+    def _write(self, piece: bytes) -> None:
+        self._sent += len(piece)
+        super()._write(b"%x\r\n%b\r\n" % (len(piece), piece))
+
+    def _end(self) -> None:
+        """All that is there has been sent: wait for more."""
+        self._running = True
+        self._request.channel.setTimeout(None)  # nobody but the source is waited for
+        Deferred.fromCoroutine(self._flow.more(self._sent)).addCallbacks(self._go_on, self._break_off)
+
+    def _go_on(self, have: int) -> None:
+        self._running = False
+        self._left = have - self._sent
+        if self._file.closed:
+            return
+        if not self._left:
+            super()._end()
+            return
+        self._request.channel.setTimeout(STALLED_S)
+        if not self._paused:
+            self.resumeProducing()
+
+    def _break_off(self, failure: Failure) -> None:
+        if self._file.closed:
+            return
+        self._request.edge.note_fault(self._request, failure.value or failure)
+        self._cut_off()

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web import http
 
-from homeserver.api.connection.pump import FilePump
+from homeserver.api.connection.pump import FilePump, FlowPump
 from homeserver.api.errors import MatrixError, TooLarge
 from homeserver.api.route import Answer, Match
 from homeserver.storage.faults import StorageUnavailable
@@ -55,6 +55,9 @@ class Requests(Protocol):
 
     def answer_fault(self, request: "EdgeRequest", fault: BaseException) -> None:
         """Answer what went wrong."""
+
+    def note_fault(self, request: "EdgeRequest", fault: BaseException) -> MatrixError:
+        """Something went wrong in the middle of an answer."""
 
     def done(self, request: "EdgeRequest", status: int) -> None:
         """The answer is written, or nobody is there to read it."""
@@ -224,8 +227,14 @@ class EdgeRequest(http.Request):
         self._answered(status)
 
     def answer_file(self, answer: Answer, file: BinaryIO) -> None:
-        """Write an answer whose body is a part of that open file, as fast as it is taken."""
+        """Write an answer whose body is that open file while it grows, or a part of it, as fast as it is taken."""
         part = answer.file
+        if answer.flow is not None:
+            self.code = answer.status
+            self.channel.send(self._answer_head(answer.status, answer.headers, None))
+            self._pump = FlowPump(self, file, answer.flow)
+            self._pump.start()
+            return
         length, before, after = (part.length, part.before, part.after) if part else (0, b"", b"")
         head = self._answer_head(answer.status, answer.headers, len(before) + length + len(after))
         self.channel.send(head if self.method == b"HEAD" else head + before)
@@ -237,7 +246,8 @@ class EdgeRequest(http.Request):
             self._pump = FilePump(self, file, length, after)
             self._pump.start()
 
-    def _answer_head(self, status: int, headers: Mapping[str, str] | None, length: int) -> bytes:
+    def _answer_head(self, status: int, headers: Mapping[str, str] | None, length: int | None) -> bytes:
+        """The head of an answer of so many bytes, or in chunks."""
         edge = self.edge
         cors = self.path.startswith(_FOR_BROWSERS)
         if headers:
@@ -248,6 +258,8 @@ class EdgeRequest(http.Request):
             self.channel.persistent = False
         if not self.channel.persistent:
             head += b"Connection: close\r\n"
+        if length is None:
+            return b"%s%sTransfer-Encoding: chunked\r\n\r\n" % (head, edge.date())
         return b"%s%sContent-Length: %d\r\n\r\n" % (head, edge.date(), length)
 
     def _answered(self, status: int) -> None:

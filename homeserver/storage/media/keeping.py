@@ -48,17 +48,23 @@ def set_quarantined(txn: Txn, media: Sequence[Which], by: UserID, now_ms: int) -
 
 def _quarantine(txn: Txn, origin: ServerName, media_id: str, by: UserID, now_ms: int) -> int:
     row = txn.one(
-        "SELECT sha256 FROM media WHERE origin = ? AND media_id = ? AND NOT EXISTS ("
+        "SELECT sha256, size FROM media WHERE origin = ? AND media_id = ? AND NOT EXISTS ("
         "SELECT 1 FROM media safe WHERE safe.sha256 = media.sha256 AND safe.protected = 1)",
         (origin, media_id),
     )
     if row is None:
         return 0
     txn.run(
-        "INSERT INTO media_quarantine (sha256, done_by, at_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        (row[0], by, now_ms),
+        "INSERT INTO media_quarantine (sha256, size, done_by, at_ms) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (*row, by, now_ms),
     )
     return txn.run("UPDATE media SET quarantined_by = ? WHERE sha256 = ? AND quarantined_by IS NULL", (by, row[0]))
+
+
+def is_length_quarantined(txn: Txn, least: int, most: int) -> bool:
+    """Whether content of so many bytes, from `least` to `most`, may be some that is in quarantine."""
+    sql = "SELECT 1 FROM media_quarantine WHERE size BETWEEN ? AND ? OR size IS NULL LIMIT 1"
+    return txn.one(sql, (least, most)) is not None
 
 
 def remove_quarantine(txn: Txn, origin: ServerName, media_id: str) -> None:
