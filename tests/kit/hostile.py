@@ -35,6 +35,8 @@ from homeserver.api.credentials import Credentials
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.storage.database import Database, Txn
+from homeserver.storage.events import Standing
+from homeserver.storage.received import find_known
 from tests.kit.databases import reactor_in_use
 from tests.kit.elsewhere import Said
 from tests.kit.faults import LoggedFaults
@@ -246,6 +248,11 @@ class HostileCase(RegionsCase):
             named = {event.event_id for event in events if isinstance(event, Event)}
             assert named <= refused.keys(), (named, refused)
         return refused
+
+    async def assert_soft_failed(self, event: Event) -> None:
+        """The event was taken, and is shown to nobody."""
+        known = (await self.database.read(find_known, [event.event_id]))[event.event_id]
+        assert known.standing is Standing.SOFT_FAILED, known
 
     def unharmed(self) -> "Unharmed":
         """Within this, nothing that was accepted changes, and nothing is added to what people see."""

@@ -31,6 +31,13 @@ from homeserver.storage.state import GroupRow
 MOST_EXTREMITIES: Final = 20
 
 
+class SoftFailed(Refused):
+    """The event is part of the room's history, and shown to nobody here.
+
+    Spec: server-server-api#soft-failure
+    """
+
+
 class StateNeeded(Exception):
     """States must be in memory before this can go on."""
 
@@ -163,7 +170,8 @@ class Placing:
             if received.objection is not None:
                 raise received.objection
         except Refused as refusal:
-            received.refusal, received.standing = refusal, Standing.SOFT_FAILED
+            received.refusal = SoftFailed(refusal.rule, refusal.why)
+            received.standing = Standing.SOFT_FAILED
 
     def _find_today(self, received: Received) -> Head | Group:
         """The current state. Behind a gap what we have may be long out of date: then what we were told counts as well.

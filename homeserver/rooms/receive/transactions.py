@@ -15,6 +15,7 @@ from federation.errors import BadIdentifier, BadJSON, Refused, RemoteFault
 from federation.ids import ServerName
 from federation.transport.tasks import side_by_side
 from homeserver.policy import Conflict, Invalid, NotFound
+from homeserver.rooms.receive.placing import SoftFailed
 from homeserver.rooms.receive.receiver import Receiver
 
 TakeEDU: TypeAlias = Callable[[ServerName, Mapping[str, Any]], Awaitable[None]]
@@ -54,7 +55,8 @@ class Transactions:
     async def receive(
         self, origin: ServerName, txn_id: str, pdus: Sequence[object], edus: Sequence[object] = ()
     ) -> Mapping[str, Any]:
-        """Do a transaction: for each event by its ID nothing, or under `error` why it was not taken.
+        """Do a transaction: for each event by its ID nothing, or under `error` why it was not taken. Of one that was
+        taken and is not shown nobody is told.
 
         All that was taken is committed when this returns.
 
@@ -102,7 +104,7 @@ class Transactions:
 
     async def _take_pdus(self, origin: ServerName, pdus: Sequence[object]) -> Mapping[str, Any]:
         outcomes = await self._receiver.receive_all(origin, pdus)
-        return {event_id: {} if fault is None else {"error": str(fault)} for event_id, fault in outcomes.items()}
+        return {event_id: _dump(fault) for event_id, fault in outcomes.items()}
 
     async def _take_edus(self, origin: ServerName, edus: Sequence[object]) -> Mapping[str, Any]:
         for edu in edus:
@@ -115,3 +117,7 @@ class Transactions:
             except _FAULTS as fault:
                 _log.debug("an EDU of {origin} is not taken: {fault}", origin=origin, fault=str(fault))
         return {}
+
+
+def _dump(fault: Exception | None) -> Mapping[str, str]:
+    return {} if fault is None or isinstance(fault, SoftFailed) else {"error": str(fault)}
