@@ -5,9 +5,8 @@ Spec: push-gateway-api#homeserver-behaviour
 
 from typing import Final
 
-from twisted.internet.interfaces import IDelayedCall
-
 from federation.ids import RoomID
+from federation.transport.patience import Patience
 from homeserver.push.gateway import Notice
 from homeserver.storage.changes import ReceiptMoved
 from homeserver.storage.pushers import Pusher
@@ -20,7 +19,7 @@ FIRST_DELAY_S: Final = 5.0
 LONGEST_DELAY_S: Final = 3600.0
 
 
-class Line:
+class Line(Patience):
     """The way to one pusher.
 
     `heard` is the position of the last event that was offered; `shown` the number last told, None while unknown;
@@ -29,7 +28,6 @@ class Line:
     """
 
     __slots__ = (
-        "failures",
         "heard",
         "is_busy",
         "is_closed",
@@ -38,19 +36,20 @@ class Line:
         "noted",
         "pusher",
         "shown",
-        "timer",
         "waiting",
     )
 
+    first_delay_s = FIRST_DELAY_S
+    longest_delay_s = LONGEST_DELAY_S
+
     def __init__(self, pusher: Pusher) -> None:
+        super().__init__()
         self.pusher = pusher
         self.noted = pusher.last_told
         self.waiting: list[Notice] = []
         self.heard = 0
         self.shown: int | None = None
-        self.failures = 0
         self.is_due = self.is_busy = self.is_closed = self.is_held = False
-        self.timer: IDelayedCall | None = None
 
     @property
     def told(self) -> int | None:
@@ -91,18 +90,6 @@ class Line:
     def leave(self, room_id: RoomID) -> None:
         """The person is no longer in a room: nothing of it is told any more."""
         self.waiting = [notice for notice in self.waiting if notice.room.room_id != room_id]
-
-    def delay_s(self, chance: float) -> float:
-        """After another failure, how long to wait: twice as long each time, less up to a half by `chance` (0 to 1)."""
-        self.failures += 1
-        whole = min(FIRST_DELAY_S * 2.0 ** min(self.failures - 1, 20), LONGEST_DELAY_S)
-        return whole * (1 - chance / 2)
-
-    def stop_waiting(self) -> None:
-        """Forget when it was to be tried again."""
-        timer, self.timer = self.timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
 
     def close(self) -> None:
         """Nothing is told any more."""

@@ -150,7 +150,7 @@ class _JoinedRoom:
         self.data: list[bytes] = []
 
 
-class _LeftRoom:
+class LeftRoom:
     """What a policy is told of a room that somebody has left."""
 
     __slots__ = ("room_id",)
@@ -159,9 +159,11 @@ class _LeftRoom:
         self.room_id = room_id
 
     def state(self, event_type: str, state_key: str = "", /) -> Event | None:
+        """Nothing is told of the state."""
         return None
 
     def membership(self, user_id: UserID, /) -> str | None:
+        """They have left."""
         return "leave"
 
 
@@ -269,7 +271,7 @@ class Answers:
         """Of rooms left that are closed to the person by now, tell only that they have left them, and only as news."""
         user_id = draft.request.user_id
         for room_id, view in list(found.left.items()):
-            if await allows(self._sources.policy, SeeRoom(by=user_id, room=_LeftRoom(room_id))):
+            if await allows(self._sources.policy, SeeRoom(by=user_id, room=LeftRoom(room_id))):
                 continue
             del found.left[room_id]
             if room_id in draft.news.moves:

@@ -3,9 +3,8 @@
 from collections import deque
 from typing import Final
 
-from twisted.internet.interfaces import IDelayedCall
-
 from federation.ids import ServerName
+from federation.transport.patience import Patience
 from homeserver.storage.events import RoomEvent
 
 MOST_HELD: Final = 500
@@ -17,7 +16,7 @@ FIRST_DELAY_S: Final = 1.0
 LONGEST_DELAY_S: Final = 300.0
 
 
-class Destination:
+class Destination(Patience):
     """The way to one server.
 
     It has taken everything up to `position`; `noted` is what the table has of that. `held` is everything for it above
@@ -28,7 +27,6 @@ class Destination:
 
     __slots__ = (
         "after",
-        "failures",
         "fleeting",
         "floor",
         "goal",
@@ -40,10 +38,13 @@ class Destination:
         "noted",
         "position",
         "server",
-        "timer",
     )
 
+    first_delay_s = FIRST_DELAY_S
+    longest_delay_s = LONGEST_DELAY_S
+
     def __init__(self, server: ServerName, position: int, *, floor: int | None) -> None:
+        super().__init__()
         self.server = server
         self.position = self.noted = position
         self.floor = floor
@@ -53,9 +54,7 @@ class Destination:
         self.after = 0
         self.has_edus = floor is None
         self.most = MOST_PDUS
-        self.failures = 0
         self.is_away = self.is_busy = False
-        self.timer: IDelayedCall | None = None
 
     @property
     def is_behind(self) -> bool:
@@ -110,20 +109,8 @@ class Destination:
         while self.held and self.held[0].stream <= position:
             self.held.popleft()
 
-    def delay_s(self, chance: float) -> float:
-        """After another failure, how long to wait: twice as long each time, less up to a half by `chance` (0 to 1)."""
-        self.failures += 1
-        whole = min(FIRST_DELAY_S * 2.0 ** min(self.failures - 1, 20), LONGEST_DELAY_S)
-        return whole * (1 - chance / 2)
-
     def mend(self) -> None:
         """It has answered."""
         self.failures = 0
         self.is_away = False
         self.most = min(self.most * 2, MOST_PDUS)
-
-    def stop_waiting(self) -> None:
-        """Forget when it was to be tried again."""
-        timer, self.timer = self.timer, None
-        if timer is not None and timer.active():
-            timer.cancel()

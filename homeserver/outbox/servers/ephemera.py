@@ -121,7 +121,8 @@ class Ephemera:
     async def _tell_presence(self, user_id: UserID) -> None:
         servers = await self._database.read(load_servers_near, user_id)
         if servers:
-            content = {"user_id": user_id, **self._presences.find(user_id).content(self._presences.now_ms())}
+            shown = self._presences.find(user_id).content(self._presences.now_ms())
+            content = {"user_id": user_id, "last_active_ago": 0, **shown}
             self._sending.tell("m.presence", {"push": [content]}, servers, user_id)
 
     # again

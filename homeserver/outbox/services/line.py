@@ -6,9 +6,8 @@ Spec: application-service-api#pushing-events
 from collections import deque
 from typing import Final, TypeAlias
 
-from twisted.internet.interfaces import IDelayedCall
-
 from federation.ids import RoomID, UserID
+from federation.transport.patience import Patience
 from homeserver.accounts.appservices.registry import AppService
 from homeserver.storage.appservices import LineRecord
 from homeserver.storage.changes import ReceiptMoved
@@ -25,7 +24,7 @@ Fleeting: TypeAlias = RoomID | UserID | ReceiptMoved
 """What is not kept: a room where somebody types or stopped, a person whose presence changed, a receipt."""
 
 
-class Line:
+class Line(Patience):
     """The way to one service.
 
     `position` and `number` are as in the table, `body` is the transaction under way. `held` are the events above
@@ -35,7 +34,6 @@ class Line:
 
     __slots__ = (
         "body",
-        "failures",
         "fleeting",
         "has_keys",
         "has_mail",
@@ -46,10 +44,13 @@ class Line:
         "number",
         "position",
         "service",
-        "timer",
     )
 
+    first_delay_s = FIRST_DELAY_S
+    longest_delay_s = LONGEST_DELAY_S
+
     def __init__(self, service: AppService, record: LineRecord) -> None:
+        super().__init__()
         self.service = service
         self.position = self.noted = record.position
         self.number = record.number
@@ -59,8 +60,6 @@ class Line:
         self.is_behind = True
         self.is_busy = False
         self.has_mail = self.has_keys = service.encrypts
-        self.failures = 0
-        self.timer: IDelayedCall | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -84,15 +83,3 @@ class Line:
             self.fleeting[key] = what
             if len(self.fleeting) > MOST_EPHEMERAL:
                 del self.fleeting[next(iter(self.fleeting))]
-
-    def delay_s(self, chance: float) -> float:
-        """After another failure, how long to wait: twice as long each time, less up to a half by `chance` (0 to 1)."""
-        self.failures += 1
-        whole = min(FIRST_DELAY_S * 2.0 ** min(self.failures - 1, 20), LONGEST_DELAY_S)
-        return whole * (1 - chance / 2)
-
-    def stop_waiting(self) -> None:
-        """Forget when it was to be tried again."""
-        timer, self.timer = self.timer, None
-        if timer is not None and timer.active():
-            timer.cancel()

@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 import msgspec
 from twisted.internet.defer import Deferred
 
-from federation.event import Event
 from federation.ids import DeviceID, RoomID, UserID
 from homeserver.policy import Invalid, SeeRoom, allows
 from homeserver.storage.changes import ReceiptMoved
@@ -20,7 +19,7 @@ from homeserver.storage.events import RoomEvent
 from homeserver.storage.sliding import load_receipts_on
 from homeserver.storage.todevice import remove
 from homeserver.streams import Feed
-from homeserver.sync.answers import Sources, Unread
+from homeserver.sync.answers import LeftRoom, Sources, Unread
 from homeserver.sync.encode import join_object
 from homeserver.sync.known import MOST_KNOWN, Known
 from homeserver.sync.news import News, add_news, hear, read_news
@@ -101,21 +100,6 @@ class Turn:
         if place.changed > since or wants_more or sent.dm != wish.dm or sent.stay != place.stream:
             return replace(wish, since=since, grows=grows)
         return None
-
-
-class _LeftRoom:
-    """What a policy is told of a room that somebody has left."""
-
-    __slots__ = ("room_id",)
-
-    def __init__(self, room_id: RoomID) -> None:
-        self.room_id = room_id
-
-    def state(self, event_type: str, state_key: str = "", /) -> Event | None:
-        return None
-
-    def membership(self, user_id: UserID, /) -> str | None:
-        return "leave"
 
 
 class Sliding:
@@ -281,7 +265,7 @@ class Sliding:
         """What a policy lets somebody see who has left the room."""
         if wish.membership in ("join", "invite", "knock"):
             return showing
-        if await allows(self._sources.policy, SeeRoom(by=wish.user_id, room=_LeftRoom(wish.room_id))):
+        if await allows(self._sources.policy, SeeRoom(by=wish.user_id, room=LeftRoom(wish.room_id))):
             return showing
         return hide(showing, wish)
 
