@@ -62,7 +62,15 @@ GUESTS_MAY: Final = frozenset(
         ("POST", _V3 + "/keys/query"),
         ("POST", _V3 + "/keys/claim"),
         *DELAYS,
-        # Beyond the specification's list: what a client needs in order to get there, and to leave.
+        # Beyond the specification's list: what needs no session at all.
+        ("GET", _V3 + "/profile/{userId}"),
+        ("GET", _V3 + "/profile/{userId}/displayname"),
+        ("GET", _V3 + "/profile/{userId}/avatar_url"),
+        ("GET", _V3 + "/profile/{userId}/{keyName}"),
+        ("GET", _V3 + "/directory/room/{roomAlias}"),
+        ("GET", _V3 + "/directory/list/room/{roomId}"),
+        ("GET", _V3 + "/publicRooms"),
+        # And what a client needs in order to get there, and to leave.
         ("GET", _V3 + "/capabilities"),
         ("POST", _V3 + "/user/{userId}/filter"),
         ("GET", _V3 + "/user/{userId}/filter/{filterId}"),

@@ -59,6 +59,17 @@ class CrossSigningKeys(CrossSigningCase):
         self.assertEqual(own["user_signing_keys"][self.alice.user_id], self.alices.upload()["user_signing_key"])
         self.assertEqual(others["user_signing_keys"], {})
 
+    async def test_they_may_be_put_up_where_clients_look_for_a_proposal_by_the_same_rules(self) -> None:
+        path = "/_matrix/client/unstable/keys/device_signing/upload"
+        self.assertEqual((await self.alice.call("POST", path, self.alices.upload())).json, {})
+        others = Identity(self.alice, "new").upload()
+        asked = await self.alice.call("POST", path, others)
+        self.assertEqual(asked.status, 401)
+        proven = others | {"auth": self.proof(session=asked.json["session"])}
+        self.assertEqual((await self.alice.call("POST", path, proven)).status, 200)
+        own = await self.seen(self.bob, self.alice)
+        self.assertEqual(own["master_keys"][self.alice.user_id]["keys"], others["master_key"]["keys"])
+
     async def test_the_same_ones_again_need_no_proof_and_are_no_news(self) -> None:
         await self.put(self.alice, self.alices.upload())
         self.news("device_lists")

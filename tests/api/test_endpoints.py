@@ -29,6 +29,7 @@ SPELLINGS = {
 """Endpoints whose parameter has a value of its own, or may be left out."""
 
 _MSC4140 = "/_matrix/client/unstable/org.matrix.msc4140"
+_MSC3266 = "/_matrix/client/unstable/im.nheko.summary"
 _MSC3814 = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"
 PROPOSED = {
     ("POST", "/_matrix/client/v4/sync"),
@@ -42,6 +43,9 @@ PROPOSED = {
     ("GET", "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports"),
     ("GET", "/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms"),
     ("GET", "/_matrix/client/unstable/org.matrix.msc1763/retention/configuration"),
+    ("POST", "/_matrix/client/unstable/keys/device_signing/upload"),
+    ("GET", f"{_MSC3266}/summary/{{}}"),
+    ("GET", f"{_MSC3266}/rooms/{{}}/summary"),
 }
 """Endpoints of proposals, under the names that clients use by now."""
 PAGES = {

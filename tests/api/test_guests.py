@@ -60,6 +60,23 @@ class Guests(GuestCase):
         member = await alice.ok("GET", f"/rooms/{quote(taking)}/state/m.room.member/{quote(guest.user_id)}")
         self.assertEqual(member["membership"], "leave")
 
+    async def test_a_guest_sees_what_everybody_sees_without_a_session(self) -> None:
+        alice = await self.register("alice")
+        room = await alice.create_room(preset="public_chat", room_alias_name="hall", visibility="public")
+        guest = await self.come()
+        profile = f"/profile/{quote(alice.user_id)}"
+        for path in (
+            profile,
+            f"{profile}/displayname",
+            f"{profile}/org.example.none",
+            "/directory/room/%23hall%3Aparta.test",
+            f"/directory/list/room/{quote(room)}",
+            "/publicRooms",
+        ):
+            theirs, nobodys = await guest.call("GET", path), await self.call("GET", f"/_matrix/client/v3{path}")
+            self.assertEqual((theirs.status, theirs.json), (nobodys.status, nobodys.json), path)
+        self.assertEqual((await guest.ok("GET", "/directory/room/%23hall%3Aparta.test"))["room_id"], room)
+
     async def test_all_other_doors_are_closed_to_guests(self) -> None:
         guest = await self.come()
         for method, path, body in (

@@ -137,8 +137,9 @@ class Endpoints(ServerCase):
             assert (reply.status, reply.errcode) == (405, "M_UNRECOGNIZED"), path
 
     async def test_the_server_tells_what_it_speaks_and_no_address_that_it_does_not_know(self) -> None:
-        versions = (await self.call("GET", "/_matrix/client/versions")).json["versions"]
-        assert versions == [f"v1.{number}" for number in range(1, 20)]
+        spoken = (await self.call("GET", "/_matrix/client/versions")).json
+        assert spoken["versions"] == [f"v1.{number}" for number in range(1, 20)]
+        assert spoken["unstable_features"]["org.matrix.e2e_cross_signing"] is True
         assert (await self.call("GET", "/.well-known/matrix/client")).status == 404
 
     async def test_r0_answers_as_v3(self) -> None:

@@ -246,6 +246,19 @@ class Summary(SpaceCase):
         summary = await self.bob.ok("GET", f"{V1}/room_summary/{quote(room)}", via="elsewhere.test")
         self.assertEqual(summary["membership"], "invite")
 
+    async def test_the_names_it_had_as_a_proposal_answer_too(self) -> None:
+        encryption = {"type": "m.room.encryption", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
+        room, proposed = await self.room(initial_state=[encryption]), "/_matrix/client/unstable/im.nheko.summary"
+        for path in (f"/summary/{quote(room)}", f"/rooms/{quote(room)}/summary"):
+            summary = await self.bob.ok("GET", f"{proposed}{path}")
+            self.assertEqual(summary["im.nheko.summary.room_version"], summary["room_version"])
+            self.assertEqual(summary["im.nheko.summary.encryption"], "m.megolm.v1.aes-sha2")
+        plain = await self.room()
+        self.assertNotIn("im.nheko.summary.encryption", await self.bob.ok("GET", f"{proposed}/summary/{quote(plain)}"))
+        hidden = await self.room(preset="private_chat")
+        for path in (f"/summary/{quote(hidden)}", f"/rooms/{quote(hidden)}/summary"):
+            self.assertEqual(await self.bob.refused("GET", f"{proposed}{path}"), (404, "M_NOT_FOUND"))
+
     async def test_an_alias_that_leads_nowhere_is_not_found(self) -> None:
         for name in ("%23none%3Aparta.test", "!none%3Aparta.test", "none"):
             refused = await self.bob.refused("GET", f"{V1}/room_summary/{name}")

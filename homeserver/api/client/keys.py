@@ -64,13 +64,21 @@ class CrossSigningBody(Struct, frozen=True):
 
 
 def routes(keys: Keys, cross_signing: CrossSigning, interactive: Interactive) -> tuple[Route, ...]:
-    """The endpoints of keys."""
+    """The endpoints of keys; that of cross-signing keys also under the name it had as a proposal, which clients use."""
     api = _KeysAPI(keys, cross_signing, interactive)
     return (
         _post("upload", api.upload, UploadBody),
         _post("query", api.query, QueryBody),
         _post("claim", api.claim, ClaimBody),
         _post("device_signing/upload", api.upload_cross_signing, CrossSigningBody),
+        Route(
+            method="POST",
+            path="/_matrix/client/unstable/keys/device_signing/upload",
+            handle=api.upload_cross_signing,
+            rate="keys",
+            spec="MSC1756",
+            body=CrossSigningBody,
+        ),
         _post("signatures/upload", api.upload_signatures, dict[str, dict[str, Any]]),
         Route(
             method="GET",

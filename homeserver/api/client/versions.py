@@ -15,6 +15,7 @@ VERSIONS = tuple(f"v1.{number}" for number in range(1, 20))
 """The releases of the specification whose additions for clients are here; clients take each as news of its own."""
 
 UNSTABLE = {
+    "org.matrix.e2e_cross_signing": True,  # in the specification since 1.1; clients set cross-signing up by this name
     "org.matrix.simplified_msc3575": True,  # sliding sync
     "org.matrix.msc3814": True,  # dehydrated devices
     "org.matrix.msc4140": True,  # delayed events
