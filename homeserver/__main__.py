@@ -95,6 +95,11 @@ def _build_parser(chosen: str) -> ArgumentParser:
 
         add_audit(audit)
     _add_federation(commands, chosen)
+    cooperation = _add(commands, "cooperation", _operate, "what schools agree on with others: rooms, guests")
+    if chosen == "cooperation":
+        from homeserver.schools.cooperation.commands import add_commands as add_cooperation
+
+        add_cooperation(cooperation)
     if chosen in ("school", "demo"):
         from homeserver.schools.commands import add_parsers
 
@@ -362,8 +367,7 @@ async def _carry_out(server: "Server", request: "Request") -> "Outcome":
     with TemporaryDirectory() as folder:
         _place_files(arguments, request.files, Path(folder))
         try:
-            parts = {"user": server.clerk, "audit": server.clerk, "regions": server.region.regions}
-            await arguments.act(parts.get(request.argv[0], server.bureau), arguments, lines.append)
+            await arguments.act(_find_part(server, request.argv[0]), arguments, lines.append)
         except CommandFailed as failure:
             return Outcome(lines, str(failure))
         except Exception as fault:
@@ -372,6 +376,13 @@ async def _carry_out(server: "Server", request: "Request") -> "Outcome":
                 raise
             return Outcome(lines, error.error)
     return Outcome(lines)
+
+
+def _find_part(server: "Server", command: str) -> object:
+    """What a command works with."""
+    clerk = server.clerk
+    parts = {"user": clerk, "audit": clerk, "regions": server.region.regions, "cooperation": server.embassy}
+    return parts.get(command, server.bureau)
 
 
 def _place_files(arguments: Namespace, files: dict[str, bytes], folder: Path) -> None:

@@ -69,7 +69,7 @@ def add_parsers(commands: Any) -> None:
 
 
 def _add_organisation_verbs(verbs: Any) -> None:
-    create = _verb(verbs, "create", _create, "register an organisation and make its rooms", named=False)
+    create = add_verb(verbs, "create", _create, "register an organisation and make its rooms", named=False)
     create.add_argument("--name", required=True)
     create.add_argument("--short-name", required=True)
     create.add_argument("--kind", default="school")
@@ -77,18 +77,18 @@ def _add_organisation_verbs(verbs: Any) -> None:
     create.add_argument("--inn")
     create.add_argument("--kpp")
     create.add_argument("--lowest-grade", type=int, default=5)
-    _verb(verbs, "list", _list, "list organisations", named=False)
-    _verb(verbs, "class", _class, "open classes").add_argument("titles", nargs="+", metavar="CLASS")
-    _verb(verbs, "promote", _promote, "take classes into the next school year").add_argument(
+    add_verb(verbs, "list", _list, "list organisations", named=False)
+    add_verb(verbs, "class", _class, "open classes").add_argument("titles", nargs="+", metavar="CLASS")
+    add_verb(verbs, "promote", _promote, "take classes into the next school year").add_argument(
         "titles", nargs="+", metavar="CLASS"
     )
-    _verb(verbs, "people", _people, "list people and their roles")
-    _verb(verbs, "audit", _audit, "show what was done, newest first").add_argument("--limit", type=int, default=50)
-    _verb(verbs, "settle", _settle, "put the rooms right where they disagree with the lists")
+    add_verb(verbs, "people", _people, "list people and their roles")
+    add_verb(verbs, "audit", _audit, "show what was done, newest first").add_argument("--limit", type=int, default=50)
+    add_verb(verbs, "settle", _settle, "put the rooms right where they disagree with the lists")
 
 
 def _add_person_verbs(verbs: Any) -> None:
-    add = _verb(verbs, "add", _add, "take somebody in")
+    add = add_verb(verbs, "add", _add, "take somebody in")
     add.add_argument("--family", required=True)
     add.add_argument("--given", required=True)
     add.add_argument("--patronymic", default="")
@@ -96,26 +96,29 @@ def _add_person_verbs(verbs: Any) -> None:
     add.add_argument("--class", dest="class_title", default="", metavar="CLASS")
     add.add_argument("--child", default="", metavar="USER")
     add.add_argument("--unverified", action="store_true", help="let them wait until somebody verifies them")
-    roster = _verb(verbs, "roster", _roster, "take in people from a CSV file")
+    roster = add_verb(verbs, "roster", _roster, "take in people from a CSV file")
     roster.add_argument("file", type=Path)
     roster.add_argument("--dry-run", action="store_true", help="only say what would be done")
     roster.add_argument("--complete", action="store_true", help="who is not in the file leaves")
     roster.add_argument("--leaving", type=int, help="how many may leave, if more than a few")
-    appoint = _verb(verbs, "appoint", _appoint, "make somebody administrator by the director's act")
+    appoint = add_verb(verbs, "appoint", _appoint, "make somebody administrator by the director's act")
     appoint.add_argument("user")
     appoint.add_argument("--document", type=Path, required=True)
     appoint.add_argument("--signed-on", required=True, metavar="DATE")
-    _verb(verbs, "verify", _verify, "verify people").add_argument("users", nargs="+", metavar="USER")
-    _verb(verbs, "dismiss", _dismiss, "end all that people are there").add_argument("users", nargs="+", metavar="USER")
-    move = _verb(verbs, "move", _move, "move a pupil to another class")
+    add_verb(verbs, "verify", _verify, "verify people").add_argument("users", nargs="+", metavar="USER")
+    add_verb(verbs, "dismiss", _dismiss, "end all that people are there").add_argument(
+        "users", nargs="+", metavar="USER"
+    )
+    move = add_verb(verbs, "move", _move, "move a pupil to another class")
     move.add_argument("user")
     move.add_argument("title", metavar="CLASS")
-    sheets = _verb(verbs, "sheets", _sheets, "make fresh passwords and print sign-in sheets")
+    sheets = add_verb(verbs, "sheets", _sheets, "make fresh passwords and print sign-in sheets")
     sheets.add_argument("users", nargs="*", metavar="USER")
     sheets.add_argument("--class", dest="class_title", metavar="CLASS", help="for the pupils of a class")
 
 
-def _verb(verbs: Any, name: str, act: Act, text: str, *, named: bool = True) -> ArgumentParser:
+def add_verb(verbs: Any, name: str, act: Act, text: str, *, named: bool = True) -> ArgumentParser:
+    """Declare a command, which begins with the organisation that it is about (`named`)."""
     parser: ArgumentParser = verbs.add_parser(name, help=text, description=text)
     if named:
         parser.add_argument("organisation", metavar="ORGANISATION", help="its id, or its short name")
@@ -155,7 +158,7 @@ async def _list(bureau: Bureau, args: Namespace, say: Say) -> None:
 
 
 async def _class(bureau: Bureau, args: Namespace, say: Say) -> None:
-    org_id = await _find_organisation(bureau, args.organisation)
+    org_id = await find_organisation(bureau, args.organisation)
     for title in args.titles:
         opened = await bureau.office.open_class(bureau.region, org_id, title)
         say(f"{opened.class_id}  {opened.title}")
@@ -181,14 +184,14 @@ async def _people(bureau: Bureau, args: Namespace, say: Say) -> None:
 
 
 async def _audit(bureau: Bureau, args: Namespace, say: Say) -> None:
-    org_id = await _find_organisation(bureau, args.organisation)
+    org_id = await find_organisation(bureau, args.organisation)
     for entry in await bureau.office.audit(bureau.region, org_id, None, args.limit):
         at = datetime.fromtimestamp(entry.at_ms / 1000, UTC).isoformat(timespec="seconds")
         say(f"{entry.entry}  {at}  {entry.done_by}  {entry.deed}  {entry.subject}  {dict(entry.detail) or ''}")
 
 
 async def _settle(bureau: Bureau, args: Namespace, say: Say) -> None:
-    await bureau.desk.settle(await _find_organisation(bureau, args.organisation))
+    await bureau.desk.settle(await find_organisation(bureau, args.organisation))
 
 
 async def _add(bureau: Bureau, args: Namespace, say: Say) -> None:
@@ -201,13 +204,13 @@ async def _add(bureau: Bureau, args: Namespace, say: Say) -> None:
         child=args.child,
         verified=not args.unverified,
     )
-    org_id = await _find_organisation(bureau, args.organisation)
+    org_id = await find_organisation(bureau, args.organisation)
     say((await bureau.office.take_in(bureau.region, org_id, applicant)).user_id)
 
 
 async def _roster(bureau: Bureau, args: Namespace, say: Say) -> None:
     wish = Wish(dry_run=args.dry_run, complete=args.complete, leaving=args.leaving)
-    org_id = await _find_organisation(bureau, args.organisation)
+    org_id = await find_organisation(bureau, args.organisation)
     plan = await bureau.rosters.take(bureau.region, org_id, _read_text(args.file), wish)
     for action in plan.actions:
         say(f"line {action.line}: {action.what} {action.user_id}")
@@ -219,19 +222,19 @@ async def _roster(bureau: Bureau, args: Namespace, say: Say) -> None:
 
 
 async def _appoint(bureau: Bureau, args: Namespace, say: Say) -> None:
-    document = Document(sha256=sha256(_read(args.document)).hexdigest(), signed_on=args.signed_on)
-    org_id = await _find_organisation(bureau, args.organisation)
+    document = Document(sha256=sha256(read_file(args.document)).hexdigest(), signed_on=args.signed_on)
+    org_id = await find_organisation(bureau, args.organisation)
     await bureau.office.appoint(bureau.region, org_id, parse_user_id(args.user), document)
 
 
 async def _verify(bureau: Bureau, args: Namespace, say: Say) -> None:
-    org_id = await _find_organisation(bureau, args.organisation)
+    org_id = await find_organisation(bureau, args.organisation)
     for user in args.users:
         await bureau.office.verify(bureau.region, org_id, parse_user_id(user))
 
 
 async def _dismiss(bureau: Bureau, args: Namespace, say: Say) -> None:
-    org_id = await _find_organisation(bureau, args.organisation)
+    org_id = await find_organisation(bureau, args.organisation)
     for user in args.users:
         await bureau.office.dismiss(bureau.region, org_id, parse_user_id(user))
 
@@ -255,11 +258,14 @@ async def _sheets(bureau: Bureau, args: Namespace, say: Say) -> None:
 
 
 async def _load(bureau: Bureau, organisation: str) -> School:
-    return await bureau.office.see(bureau.region, await _find_organisation(bureau, organisation))
+    return await bureau.office.see(bureau.region, await find_organisation(bureau, organisation))
 
 
-async def _find_organisation(bureau: Bureau, organisation: str) -> str:
-    """The id of the organisation that was named by its id or, where only one has it, by its short name."""
+async def find_organisation(bureau: Bureau, organisation: str) -> str:
+    """The id of the organisation that was named by its id or, where only one has it, by its short name.
+
+    Raises: CommandFailed.
+    """
     named, after = [], ""
     while page := await bureau.office.organisations(bureau.region, after):
         named += [org.org_id for org in page if organisation in {org.org_id, org.short_name}]
@@ -269,7 +275,11 @@ async def _find_organisation(bureau: Bureau, organisation: str) -> str:
     return named[0]
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """What is in a file.
+
+    Raises: CommandFailed.
+    """
     try:
         return path.read_bytes()
     except OSError as fault:
@@ -278,6 +288,6 @@ def _read(path: Path) -> bytes:
 
 def _read_text(path: Path) -> str:
     try:
-        return _read(path).decode("utf-8")
+        return read_file(path).decode("utf-8")
     except UnicodeDecodeError:
         raise CommandFailed(f"{path}: not UTF-8") from None

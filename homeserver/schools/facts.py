@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from federation.ids import RoomID, UserID
+from federation.ids import RoomID, ServerName, UserID
 from homeserver.schools.agreements import Agreement, Voucher
 from homeserver.schools.rights import COOPERATIVE, Grant, Kind, Place, Role
 from homeserver.schools.school import build_grant, place_of
@@ -15,6 +15,7 @@ from homeserver.storage.changes import SchoolChanged
 from homeserver.storage.database import Change, Database, Txn
 from homeserver.storage.schools.claims import load_held
 from homeserver.storage.schools.cooperation import Cooperation, load_cooperations_of_room, load_pupils
+from homeserver.storage.schools.guests import load_dismissed
 from homeserver.storage.schools.people import has_person, load_grants
 from homeserver.storage.schools.rooms import find_school_room
 
@@ -55,13 +56,15 @@ class Facts:
     """The grants of people and the places of rooms.
 
     The composition root hands `heed` the changes of each commit, as `Database.on_commit` brings them; nothing that was
-    read before a change and may be older than it is kept or given out.
+    read before a change and may be older than it is kept or given out. `may_talk`: which regions there is anything to
+    do with.
     """
 
     def __init__(self, database: Database, now_ms: Callable[[], int], *, most_kept: int = MOST_KEPT) -> None:
         self._database = database
         self._most_kept = most_kept
         self.now_ms = now_ms
+        self.may_talk: Callable[[ServerName], bool] = _with_everybody
         self._people: dict[UserID, Holding] = {}
         self._vouchers: dict[UserID, tuple[Voucher, ...]] = {}
         self._places: dict[RoomID, Place | None] = {}
@@ -87,12 +90,16 @@ class Facts:
         return await self._database.read(has_person, user_id)
 
     async def place(self, room_id: RoomID) -> Place | None:
-        """What that room is for; None when it is no school's, or closed. Agreements are those in force now."""
+        """What that room is for; None when it is no school's, closed, or of a region that this one has nothing to do
+        with any more. Agreements are those in force now.
+        """
         if room_id in self._places:
             place = self._places[room_id]
         else:
             place = await self._learn(self._places, room_id, _find_place)
-        return place if place is None or place.kind not in COOPERATIVE else _at(place, self.now_ms())
+        if place is None or place.kind not in COOPERATIVE:
+            return place
+        return _at(place, self.now_ms()) if place.host is None or self.may_talk(place.host) else None
 
     @contextmanager
     def holding(self, people: Set[UserID]) -> Iterator[None]:
@@ -141,6 +148,10 @@ class Facts:
         return found
 
 
+def _with_everybody(server: ServerName) -> bool:
+    return True
+
+
 def _load_holding(txn: Txn, user_id: UserID) -> Holding:
     rows = load_grants(txn, user_id)
     return Holding(
@@ -174,6 +185,7 @@ def _find_shared_place(txn: Txn, room_id: RoomID) -> Place | None:
         org_id=(hosted or shared[0]).org_id,
         agreements=tuple(build_agreement(each, load_pupils(txn, each)) for each in shared),
         host=None if hosted is not None else shared[0].peer_server,
+        dismissed=frozenset() if hosted is None else load_dismissed(txn, hosted.org_id),
     )
 
 

@@ -139,7 +139,8 @@ class Grant:
 class Place:
     """A school's room: its kind and scope. `owners` and `supervisor` are the people of a help or direct room.
 
-    A room of cooperations has their `agreements`, and as `host` the region whose room it is, None for ours.
+    A room of cooperations has their `agreements`, as `host` the region whose room it is, None for ours, and those whom
+    the organisation that hosts it has `dismissed`.
     """
 
     kind: Kind
@@ -149,6 +150,7 @@ class Place:
     supervisor: UserID | None = None
     agreements: tuple[Agreement, ...] = ()
     host: ServerName | None = None
+    dismissed: frozenset[UserID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -381,6 +383,8 @@ def find_standing(user_id: UserID, grants: Collection[Grant], place: Place) -> S
     """What that person is in that place, None for a stranger there; the first rank of those that count."""
     if place.kind in _OF_FEW:
         return _standing_among_few(user_id, grants, place)
+    if user_id in place.dismissed:
+        return None
     if place.kind in COOPERATIVE:
         held = [(grant.org_id, grant.role.value) for grant in grants]
         return rank(roles_agreed(user_id, held, place.agreements), place.kind)
@@ -391,7 +395,7 @@ def find_guest_standing(user_id: UserID, vouchers: Collection[Voucher], place: P
     """What somebody of another region is in a place: by what their region vouches for now, and only in a room of
     cooperations with it.
     """
-    if place.kind not in COOPERATIVE:
+    if place.kind not in COOPERATIVE or user_id in place.dismissed:
         return None
     return rank(roles_vouched(user_id, vouchers, place.agreements, now_ms), place.kind)
 

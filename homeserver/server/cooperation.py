@@ -4,8 +4,13 @@ from dataclasses import dataclass
 
 from homeserver.api.route import Route
 from homeserver.api.school import cooperation as school_api
+from homeserver.api.school import guests as guests_api
 from homeserver.api.server import claims as server_api
+from homeserver.schools.commands import Bureau
 from homeserver.schools.cooperation.claims import Claims, Ground
+from homeserver.schools.cooperation.commands import Embassy
+from homeserver.schools.cooperation.directory import OpenRooms
+from homeserver.schools.cooperation.guests import Guests
 from homeserver.schools.cooperation.network import Network
 from homeserver.schools.cooperation.notices import Notices
 from homeserver.schools.cooperation.office import CooperationOffice
@@ -21,13 +26,16 @@ class CooperationParts:
     """The office for cooperation, and what goes on between regions about it."""
 
     office: CooperationOffice
+    guests: Guests
     claims: Claims
     notices: Notices
     rounds: Rounds
 
 
 def build_cooperation(core: Core, rooms: RoomParts, region: RegionParts) -> CooperationParts:
-    """Make what concerns cooperation, and let the gate ask other regions for their people."""
+    """Make what concerns cooperation; let the gate ask other regions for their people, and the room directory list what
+    is open to whom.
+    """
     world, database = rooms.desk.world, core.database
     network = Network(database, rooms.doors.rooms, core.facts, world)
     notices = Notices(database, network, region.peers, world)
@@ -43,17 +51,25 @@ def build_cooperation(core: Core, rooms: RoomParts, region: RegionParts) -> Coop
             world=world,
         )
     )
+    guests = Guests(database, core.facts, network, world)
     if isinstance(core.policy, Gate):
         core.policy.ask_for_claim = claims.ask_for
+        core.facts.may_talk = region.regions.may_talk
+        rooms.doors.directory.own = rooms.doors.directory.afar = OpenRooms(guests, rooms.doors.rooms)
     parts = (network, notices, claims)
     rounds = Rounds(database, parts, world, core.world.reactor, region.regions.may_talk)
     office = CooperationOffice(database, core.facts, network, notices, rounds)
-    return CooperationParts(office=office, claims=claims, notices=notices, rounds=rounds)
+    return CooperationParts(office=office, guests=guests, claims=claims, notices=notices, rounds=rounds)
+
+
+def build_embassy(bureau: Bureau, parts: CooperationParts) -> Embassy:
+    """Make what the commands of cooperation work with."""
+    return Embassy(bureau=bureau, office=parts.office, guests=parts.guests, notices=parts.notices)
 
 
 def cooperation_routes(parts: CooperationParts) -> tuple[Route, ...]:
     """The endpoints of cooperation for administrators."""
-    return school_api.routes(parts.office)
+    return (*school_api.routes(parts.office), *guests_api.routes(parts.guests))
 
 
 def claim_routes(core: Core, region: RegionParts, parts: CooperationParts) -> tuple[Route, ...]:

@@ -27,7 +27,7 @@ from homeserver.schools.rounds import Rounds
 from homeserver.server.accounts import account_routes, build_accounts, build_clerk
 from homeserver.server.admin import admin_routes, build_admin
 from homeserver.server.calls import call_routes
-from homeserver.server.cooperation import build_cooperation, claim_routes, cooperation_routes
+from homeserver.server.cooperation import build_cooperation, build_embassy, claim_routes, cooperation_routes
 from homeserver.server.core import World, build_core
 from homeserver.server.erasure import build_purges, build_sweeper
 from homeserver.server.joins import build_joins, join_routes
@@ -82,6 +82,7 @@ class Server:
         self.clerk = build_clerk(core, self.rooms, self.people)
         self.bureau = build_bureau(core, self.rooms, self.people)
         self.cooperation = build_cooperation(core, self.rooms, self.region)
+        self.embassy = build_embassy(self.bureau, self.cooperation)
         self.metrics = Metrics()
         self._reactor = world.reactor
         self._access = open_access_log(world.settings.log, world.reactor)
@@ -175,6 +176,7 @@ class Server:
             "destinations_away": self.region.peers.away,
             **self.region.regions.measure(),
             **self.sending.measure(),
+            **self.cooperation.rounds.measure(),
         }
 
     async def prepare(self) -> None:

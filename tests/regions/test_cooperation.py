@@ -1,7 +1,10 @@
 """Schools of two regions cooperate: agreed by both, by claim, in the rooms of the cooperation only, for its term."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
+
+from twisted.internet.task import deferLater
 
 from federation.ids import UserID
 from homeserver.policy import Invite, Join, SeeRoom, SendEvent, allows
@@ -10,6 +13,8 @@ from homeserver.rooms.room import Room
 from homeserver.schools.demo import PASSWORD, make_demo
 from homeserver.schools.rights import Kind
 from homeserver.schools.rooms import RoomKey, room_keys
+from homeserver.storage.schools.cooperation import load_untold
+from tests.kit.databases import reactor_in_use
 from tests.kit.people import Person
 from tests.kit.region import DAY_MS, Region, RegionsCase, now_ms
 
@@ -30,6 +35,16 @@ class Side:
     async def round(self) -> None:
         """What the region does every minute, now."""
         await self.region.running.cooperation.rounds.go()
+
+    async def tell(self) -> None:
+        """Rounds until the other sides know everything; those that cannot be reached learn of it later."""
+        for _ in range(5):
+            await self.round()
+            untold = await self.region.running.core.database.read(load_untold, 9)
+            if not untold or any(each.peer_server in self.region.cut_from for each in untold):
+                return
+            for each in untold:  # a busy machine answered too late
+                self.region.peers.heard_from(each.peer_server)
 
     async def cooperations(self) -> list[dict[str, Any]]:
         """What the administrator sees."""
@@ -86,7 +101,7 @@ class CooperationCase(RegionsCase):
 
     async def propose(self, **changes: object) -> str:
         proposed = await self.ours.admin.ok("POST", f"{self.ours.path}/cooperations", self.terms(**changes))
-        await self.ours.round()
+        await self.ours.tell()
         cooperation_id: str = proposed["cooperation_id"]
         return cooperation_id
 
@@ -94,20 +109,32 @@ class CooperationCase(RegionsCase):
         """A cooperation in force."""
         cooperation_id = await self.propose(**changes)
         await self.theirs.admin.ok("POST", f"{self.theirs.path}/cooperations/{cooperation_id}/accept")
-        await self.theirs.round()
+        await self.theirs.tell()
         return cooperation_id
 
     async def open_room(self, *cooperation_ids: str) -> str:
         """A room that both sides know of."""
         body = {"cooperations": cooperation_ids, "name": "Физики района"}
         room_id: str = (await self.ours.admin.ok("POST", f"{self.ours.path}/network_rooms", body))["room_id"]
-        await self.ours.round()
+        await self.ours.tell()
         return room_id
 
     async def join(self, person: Person, room_id: str) -> int:
         """Join by way of the north; the status."""
         path = f"/join/{quote(room_id, safe='')}?via={quote(self.north.name)}"
         return (await person.call("POST", path, {})).status
+
+    async def until_out(self, side: Side, person: str, room_id: str) -> None:
+        """Wait until a side knows that somebody is not in a room."""
+        await self.until(lambda room: person not in room.joined_members, side, room_id)
+
+    async def until(self, holds: Callable[[Room], bool], side: Side, room_id: str) -> None:
+        """Wait until something holds of a room as a side has it."""
+        for _ in range(4_000):
+            if holds(await side.room(room_id)):
+                return
+            await deferLater(reactor_in_use(), 0.005)  # another connection: nothing here could tell us
+        raise AssertionError("it did not come")
 
     async def end(self, side: Side, cooperation_id: str) -> None:
         await side.admin.ok("POST", f"{side.path}/cooperations/{cooperation_id}/end")

@@ -3,6 +3,7 @@
 School: rows 63, 67, 68
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -37,6 +38,7 @@ def routes(office: CooperationOffice) -> tuple[Route, ...]:
     return (
         Route(method="GET", path=f"{org}/cooperations", handle=api.list, rate="other"),
         Route(method="POST", path=f"{org}/cooperations", handle=api.propose, rate="create", body=Terms),
+        Route(method="GET", path=one, handle=api.see, rate="other"),
         Route(method="POST", path=f"{one}/accept", handle=api.accept, rate="other"),
         Route(method="POST", path=f"{one}/end", handle=api.end, rate="other"),
         Route(method="POST", path=pupils, handle=api.let_pupil_take_part, rate="other", body=PupilBody),
@@ -56,6 +58,11 @@ class _CooperationAPI:
         if len(found) == PAGE:
             page["next"] = found[-1][0].cooperation_id
         return page
+
+    async def see(self, call: Call) -> Reply:
+        return build_cooperation(
+            *await self._office.see(asker_of(call), call.params["orgId"], call.params["cooperationId"])
+        )
 
     async def propose(self, call: Call) -> Reply:
         return build_cooperation(await self._office.propose(asker_of(call), call.params["orgId"], call.body), [])
@@ -91,7 +98,7 @@ class _CooperationAPI:
         return {}
 
 
-def build_cooperation(cooperation: Cooperation, rooms: list[NetworkRoom]) -> dict[str, object]:
+def build_cooperation(cooperation: Cooperation, rooms: Sequence[NetworkRoom]) -> dict[str, object]:
     """A cooperation as it is told of to one of its sides."""
     return {
         "cooperation_id": cooperation.cooperation_id,

@@ -92,6 +92,12 @@ class Claims:
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
+        self._asked = self._granted = 0
+
+    def measure(self) -> dict[str, float]:
+        """Counts for the metrics: of how many people others have asked since the start, and what they were answered."""
+        refused = self._asked - self._granted
+        return {"claims_asked": self._asked, "claims_granted": self._granted, "claims_refused": refused}
 
     # of our people, for others
 
@@ -102,11 +108,13 @@ class Claims:
         Raises: Hidden: there is no such cooperation in force.
         """
         ground = self._ground
+        self._asked += len(people)
         ids = [ground.world.new_id() for _ in people]
         unit = _Giving(origin, cooperation_id, list(zip(people, ids, strict=True)), ground.world.now_ms())
         claims = await ground.database.write(unit.write)
         if claims is None:
             raise Hidden
+        self._granted += len(claims)
         return [sign_claim(claim, ground.key) for claim in claims]
 
     async def recall(self, people: Iterable[UserID] | None = None) -> set[UserID]:

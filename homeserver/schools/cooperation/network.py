@@ -42,13 +42,14 @@ _IN_ROOM: Final = ("join", "invite", "knock")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Without:
-    """What counts no more when that is written for which rooms are settled: cooperations by id, rooms that close, and
-    claims by person and cooperation.
+    """What counts no more when that is written for which rooms are settled: cooperations by id, rooms that close,
+    claims by person and cooperation, and people who are sent away.
     """
 
     cooperations: frozenset[str] = frozenset()
     rooms: frozenset[RoomID] = frozenset()
     claims: frozenset[tuple[UserID, str]] = frozenset()
+    people: frozenset[UserID] = frozenset()
 
 
 AS_IT_IS: Final = Without()
@@ -117,7 +118,7 @@ class Network:
             if gone:
                 also.append(partial(_append_departures, room_id, gone, why, self._world))
         if changes or also:
-            people = frozenset(user_id for user_id, _ in without.claims)
+            people = without.people.union(user_id for user_id, _ in without.claims)
             with self._facts.holding(people):
                 await self._rooms.commit(changes, also)
                 self._facts.heed([SchoolChanged(position=0, people=people, rooms=frozenset(room_ids))])
@@ -155,6 +156,8 @@ class Network:
         return drafts
 
     async def _find_standing(self, user_id: UserID, place: Place, without: Without) -> Standing | None:
+        if user_id in without.people:
+            return None
         if server_of(user_id) == self._world.server:
             return find_standing(user_id, await self._facts.grants(user_id), place)
         held = await self._facts.vouchers(user_id)

@@ -114,10 +114,11 @@ class Notices:
         untold = await self._database.read(load_untold, PAGE)
         done = True
         for cooperation in untold:
-            done &= await self._tell(cooperation)
+            done &= await self.tell_of(cooperation)
         return done
 
-    async def _tell(self, cooperation: Cooperation) -> bool:
+    async def tell_of(self, cooperation: Cooperation) -> bool:
+        """Tell the other side of one; whether it has taken it."""
         rooms = await self._database.read(load_network_rooms, cooperation) if cooperation.is_hosted else []
         notice = build_notice(cooperation, rooms)
         peer, cooperation_id = cooperation.peer_server, cooperation.cooperation_id

@@ -71,6 +71,14 @@ class CooperationOffice:
         await self._check(asker, org_id)
         return await self._database.read(_load_page, org_id, after)
 
+    async def see(self, asker: Asker, org_id: str, cooperation_id: str) -> tuple[Cooperation, Sequence[NetworkRoom]]:
+        """A cooperation with its open rooms.
+
+        Raises: NotFound.
+        """
+        known = await self._load(asker, org_id, cooperation_id)
+        return known, await self._database.read(table.load_network_rooms, known)
+
     async def propose(self, asker: Asker, org_id: str, terms: Terms) -> Cooperation:
         """Propose a cooperation, and agree to it; its rooms will be this organisation's.
 
@@ -206,9 +214,7 @@ class CooperationOffice:
         self._rounds.hurry({user_id})
 
     async def _check(self, asker: Asker, org_id: str) -> None:
-        await check_may_command(self._facts, asker, Command.COOPERATE, org_id)
-        if await self._database.read(find_organisation, org_id) is None:
-            raise NotFound("There is no such organisation")
+        await check_may_cooperate(self._database, self._facts, asker, org_id)
 
     async def _load(self, asker: Asker, org_id: str, cooperation_id: str) -> Cooperation:
         await self._check(asker, org_id)
@@ -243,6 +249,16 @@ class CooperationOffice:
                 "title": cooperation.title,
             },
         )
+
+
+async def check_may_cooperate(database: Database, facts: Facts, asker: Asker, org_id: str) -> None:
+    """Refuse one who does not decide with whom an organisation works, as if there were no such organisation.
+
+    Raises: NotFound.
+    """
+    await check_may_command(facts, asker, Command.COOPERATE, org_id)
+    if await database.read(find_organisation, org_id) is None:
+        raise NotFound("There is no such organisation")
 
 
 def _load_page(txn: Txn, org_id: str, after: str) -> list[tuple[Cooperation, list[NetworkRoom]]]:

@@ -25,6 +25,7 @@ from homeserver.schools.cooperation.notices import Notices
 from homeserver.storage.changes import EventAdded, SchoolChanged
 from homeserver.storage.database import Change, Database, StorageUnavailable
 from homeserver.storage.schools.cooperation import load_rooms_page, load_rooms_with
+from homeserver.storage.schools.guests import Tally, count_cooperations, load_hosts, load_rooms_of_hosts
 
 EVERY_S: Final = 60.0
 _ALL_MS: Final = 60 * 60 * 1000
@@ -58,6 +59,7 @@ class Rounds:
         self._all_at_ms = 0
         self._people: set[UserID] = set()
         self._rooms: set[RoomID] = set()
+        self._tally: Tally | None = None
 
     def start(self) -> None:
         """Go on rounds from now on; the first looks at everything."""
@@ -93,6 +95,19 @@ class Rounds:
         if len(self._people) + len(self._rooms) > seen:
             self._reactor.callLater(0, self._begin)
 
+    def measure(self) -> dict[str, float]:
+        """Sizes for the metrics, as the last round has found them; nothing before the first."""
+        if self._tally is None:
+            return {}
+        return {
+            "cooperations_waiting": self._tally.waiting,
+            "cooperations_in_force": self._tally.in_force,
+            "cooperations_ended": self._tally.ended,
+            "cooperations_untold": self._tally.untold,
+            "cooperation_guests": self._tally.guests,
+            **self._claims.measure(),
+        }
+
     async def go(self) -> None:
         """One round: what has changed since the last, and everything once an hour. First what needs nobody else, then
         whom others must not trust any more.
@@ -107,12 +122,19 @@ class Rounds:
                 await self._settle_all()
             else:
                 found = await self._database.read(load_rooms_with, sorted(people))
-                await self._network.settle_each(rooms.union(*found.values()))
+                await self._network.settle_each(rooms.union(*found.values(), await self._load_refused()))
             untold = await self._claims.recall(None if everything else people)
             await self._notices.tell()
             await self._claims.renew()
             self._people |= untold
+            self._tally = await self._database.read(count_cooperations, self.world.now_ms())
             self._all_at_ms = looked_ms
+
+    async def _load_refused(self) -> list[RoomID]:
+        """The rooms of regions that this one has nothing to do with any more."""
+        hosts = await self._database.read(load_hosts)
+        refused = [host for host in hosts if not self.may_talk(host)]
+        return await self._database.read(load_rooms_of_hosts, refused) if refused else []
 
     async def _settle_all(self) -> None:
         after = ""
