@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from federation.ids import ServerName
-from homeserver.policy import Policy
+from homeserver.policy import Policy, TellServer, allows
 from homeserver.rooms.receive.adopt import Adoption
 from homeserver.rooms.receive.intake import Turns, World
 from homeserver.rooms.receive.outside import Asks, Outside
@@ -53,6 +53,15 @@ class Ground:
     def outside(self) -> Outside:
         """The other servers, as rooms need them."""
         return self.world.outside
+
+    async def may_know(self, server: ServerName, room: Room) -> bool:
+        """Whether a server may learn why something cannot be done in a room, and thereby that the room is there."""
+        is_in = server in room.shown.servers
+
+        async def shares_room() -> bool:
+            return is_in
+
+        return await allows(self.policy, TellServer(by=None, server=server, about="room", shares_room=shares_room))
 
     def lacks(self, room: Room | None) -> bool:
         """Whether this server has no part in a room, or none any more while others have."""

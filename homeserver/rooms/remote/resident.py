@@ -97,9 +97,9 @@ class Resident:
         if server_of(person) != origin:
             raise Refused("origin", "That is nobody of the server that asks")
         room = await self._open(origin, room_id)
+        await self._check_policy(room, person, move)
         if move != "leave" and room.version.id not in versions:
             raise IncompatibleVersion(room.version.id)
-        await self._check_policy(room, person, move)
         content: dict[str, Any] = {"membership": move}
         if move == "join":
             content |= await self._let_in(room, person)
@@ -147,8 +147,17 @@ class Resident:
         room = await self._ground.rooms.load(room_id)
         if room is None or self._ground.server not in room.shown.servers:
             raise _unknown()
-        check_acl(room, origin)
+        try:
+            check_acl(room, origin)
+        except Refused:
+            await self._check_known(origin, room)
+            raise
         return room
+
+    async def _check_known(self, origin: ServerName, room: Room) -> None:
+        """Answer one who may not learn that there is such a room as if there were none."""
+        if not await self._ground.may_know(origin, room):
+            raise _unknown() from None
 
     async def _check_policy(self, room: Room, person: UserID, move: Move) -> None:
         try:
@@ -162,9 +171,13 @@ class Resident:
         self, origin: ServerName, place: tuple[str, str], pdu: Mapping[str, Any], move: Move
     ) -> tuple[Room, Event]:
         room = await self._open(origin, place[0])
-        event = _parse(room, place, pdu, move)
-        if event.origin != origin:
-            raise Invalid("M_INVALID_PARAM", "The event is not by somebody of the server that sends it")
+        try:
+            event = _parse(room, place, pdu, move)
+            if event.origin != origin:
+                raise Invalid("M_INVALID_PARAM", "The event is not by somebody of the server that sends it")
+        except Invalid:
+            await self._check_known(origin, room)
+            raise
         await self._check_policy(room, event.sender, move)
         event = await self._countersign(room, event)
         try:

@@ -19,6 +19,7 @@ from homeserver.rooms.membership import check_invitable
 from homeserver.rooms.outlying import OutlyingRoom
 from homeserver.rooms.remote.ground import Ground
 from homeserver.rooms.remote.inviting import Inviting
+from homeserver.rooms.room import Room
 from homeserver.rooms.seal import Draft
 from homeserver.storage.accounts import load_active
 
@@ -43,8 +44,16 @@ class ThirdParty:
         room = await self._ground.rooms.load(room_id)
         if room is None or self._ground.server not in room.shown.servers:
             raise NotFound("Unknown room")
+        try:
+            await self._exchange(origin, room, wanted)
+        except (Invalid, BadIdentifier, Refused):
+            if not await self._ground.may_know(origin, room):
+                raise NotFound("Unknown room") from None
+            raise
+
+    async def _exchange(self, origin: ServerName, room: Room, wanted: Mapping[str, Any]) -> None:
         check_acl(room, origin)
-        draft = _read(room_id, wanted)
+        draft = _read(room.room_id, wanted)
         person = UserID(draft.state_key or "")
         if server_of(draft.sender) != self._ground.server:
             raise Refused("third party", "The invitation is nobody's of this server")
