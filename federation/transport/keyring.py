@@ -54,6 +54,9 @@ SLICE: Final = 64
 VERIFYING: Final = 4
 """How many threads verify what came together: more only wait for each other."""
 
+BATCH: Final = 2_000
+"""How many events are looked through in one go, to see who must have signed them."""
+
 T = TypeVar("T")
 Wanted = Callable[[ServerKeys], bool]
 """Tells whether these keys will do."""
@@ -144,6 +147,12 @@ class Keyring:
 
         Spec: server-server-api#validating-hashes-and-signatures-on-received-events
         """
+        faults: dict[EventID, RemoteFault] = {}
+        for at in range(0, len(events), BATCH):
+            faults |= await self._check_batch(events[at : at + BATCH])
+        return faults
+
+    async def _check_batch(self, events: Sequence[Event]) -> dict[EventID, RemoteFault]:
         faults: dict[EventID, RemoteFault] = {}
         wanted: dict[ServerName, list[Event]] = {}
         for event in events:

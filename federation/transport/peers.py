@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 
-from federation import canonical
+from federation import canonical, pieces
 from federation.discovery import Places
 from federation.ed25519 import SigningKey
 from federation.errors import BadAnswer, BadJSON, PeerRefused, PeerUnreachable, Refused
@@ -27,11 +27,15 @@ from federation.transport.lines import Line
 MOST_BYTES: Final = 32 << 20
 MOST_LINES: Final = 10_000
 """How many servers that are away are remembered."""
+SMALL: Final = 1 << 17
+"""Answers up to that size are decoded at once, larger ones by another thread."""
 MOST_ERROR_BYTES: Final = 1 << 16
 _AWAY: Final = frozenset({502, 503, 504})
 """What a proxy answers for a server that is away."""
 _REPEATABLE: Final = frozenset({"GET", "PUT"})
-"""What may be asked twice: federation's PUT requests name what they bring."""
+_OURS: Final = "/_parta/"
+"""What may be asked twice: federation's PUT requests name what they bring, and what regions ask beside Matrix asks for
+what is so, or says it."""
 _log: Final = logging.getLogger(__name__)
 
 A = TypeVar("A", Incoming, Download)
@@ -78,7 +82,7 @@ class Finds(Protocol):
 class Sender:
     """Who sends: our name and key, the network, the clock, and chance as numbers from 0 to 1.
 
-    `check` refuses a destination that this server may not talk to.
+    `check` refuses a destination that this server may not talk to, `run` does work in a thread.
     """
 
     server: ServerName
@@ -89,6 +93,7 @@ class Sender:
     now_ms: Callable[[], int]
     chance: Callable[[], float]
     check: Callable[[ServerName], None]
+    run: Callable[[Callable[[Incoming], dict[str, Any]], Incoming], Deferred[dict[str, Any]]]
 
 
 class Peers:
@@ -127,8 +132,7 @@ class Peers:
         """
         request = self._build(destination, method, _uri(path, query), body)
         request = replace(request, most_bytes=most_bytes, within_s=timeout_s)
-        answer = await self._send(destination, request, self._sender.outward.ask)
-        return _read_answer(answer)
+        return await self._read(await self._send(destination, request, self._sender.outward.ask))
 
     async def open(
         self,
@@ -159,7 +163,7 @@ class Peers:
         """
         self._check(destination)
         request = Outgoing(method="GET", url=path, headers={}, most_bytes=most_bytes, within_s=timeout_s)
-        return _read_answer(await self._carry(destination, request, self._sender.outward.ask))
+        return await self._read(await self._carry(destination, request, self._sender.outward.ask))
 
     def heard_from(self, server: ServerName) -> None:
         """A request of theirs has come: they are there, and may be tried at once."""
@@ -235,13 +239,14 @@ class Peers:
 
     async def _carry(self, destination: ServerName, request: Outgoing, go: Callable[[Outgoing], Awaitable[A]]) -> A:
         places = await self._sender.discovery.find(destination)
+        is_repeatable = request.method in _REPEATABLE or request.url.startswith(_OURS)
         headers = {**request.headers, "Host": places.host_header, "User-Agent": "Parta"}
         request = replace(request, url=_url(places, request.url), headers=headers, to=places)
         try:
             try:
                 return await go(request)
             except BrokenOff as fault:  # perhaps only because a kept connection had ended
-                if request.method not in _REPEATABLE or _is_given_up(fault):
+                if not is_repeatable or _is_given_up(fault):
                     raise
             return await go(request)
         except Unreachable as fault:
@@ -249,6 +254,10 @@ class Peers:
             raise PeerUnreachable(f"{destination}: {fault}") from None
         except TooMuch as fault:
             raise BadAnswer(f"{destination}: {fault}") from None
+
+    async def _read(self, answer: Incoming) -> dict[str, Any]:
+        """The object of a good answer. Raises: PeerRefused; BadAnswer."""
+        return _read_answer(answer) if len(answer.body) <= SMALL else await self._sender.run(_read_answer, answer)
 
     def _failed(self, destination: ServerName, line: Line, began: int) -> None:
         """Note a failure, once for all that began before it."""
@@ -293,7 +302,7 @@ def _read_answer(answer: Incoming) -> dict[str, Any]:
     if not 200 <= answer.status < 300:
         raise _refusal(answer.status, answer.body)
     try:
-        value = canonical.decode(answer.body, max_depth=MAX_BODY_DEPTH)
+        value = pieces.decode(answer.body, max_depth=MAX_BODY_DEPTH)
     except BadJSON as error:
         raise BadAnswer(str(error)) from None
     if isinstance(value, list) and len(value) == 2 and value[0] == 200:

@@ -1,6 +1,9 @@
 """The composition of federation: with whom, where they are, how they are asked, and what they may ask here."""
 
 from dataclasses import dataclass
+from functools import partial
+
+from twisted.internet.threads import deferToThreadPool
 
 from federation.errors import BadKey
 from federation.ids import ServerName, parse_server_name
@@ -107,6 +110,7 @@ def _build_peers(core: Core, own: OwnKeys, regions: Regions) -> Peers:
             now_ms=world.now_ms,
             chance=chance,
             check=regions.check,
+            run=partial(deferToThreadPool, world.reactor, world.reactor.getThreadPool()),
         )
     )
 

@@ -9,14 +9,16 @@ import pytest
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 
 from federation.ed25519 import SigningKey
 from federation.errors import BadAnswer, PeerRefused, PeerUnreachable, Refused
 from federation.ids import ServerName
+from federation.pieces import LARGE
 from federation.requests import check_request, parse_request_auth
 from federation.transport.discovery import Discovery, Sources
 from federation.transport.lines import AT_ONCE, FIRST_DELAY_MS
-from federation.transport.peers import MOST_LINES, Peers, Sender, Standing
+from federation.transport.peers import MOST_LINES, SMALL, Peers, Sender, Standing
 from tests.kit.databases import reactor_in_use
 from tests.kit.elsewhere import ElsewhereCase, Said
 
@@ -51,6 +53,7 @@ class PeersCase(ElsewhereCase):
         self.north = ServerName(f"north.test:{self.site.port}")
         self.kept = Kept()
         self.forbidden: set[ServerName] = set()
+        self.beside: list[object] = []
         self.peers = self.build()
 
     def build(self) -> Peers:
@@ -65,8 +68,13 @@ class PeersCase(ElsewhereCase):
                 now_ms=lambda: self.now,
                 chance=lambda: 0.0,
                 check=self.check,
+                run=self.run_beside,
             )
         )
+
+    def run_beside(self, work: Any, *args: Any) -> Deferred[Any]:
+        self.beside.append(work)
+        return deferToThread(work, *args)
 
     def check(self, server: ServerName) -> None:
         if server in self.forbidden:
@@ -143,6 +151,21 @@ class Asking(PeersCase):
         await self.ask(most_bytes=2000)
         with pytest.raises(BadAnswer):
             await self.ask(most_bytes=1000)
+
+    async def test_a_large_answer_is_read_beside_the_reactor_and_as_strictly(self) -> None:
+        self.say(b'{"a": ["x"]}')
+        assert await self.ask() == {"a": ["x"]}
+        assert not self.beside
+        for size in (SMALL, 3 * LARGE):
+            self.say(b'{"a": [' + b'"x", ' * (size // 5) + b'"x"]}')
+            assert (await self.ask())["a"][-2:] == ["x", "x"]
+            self.say(b'{"a": [' + b'"x", ' * (size // 5) + b'"x",]}')
+            with pytest.raises(BadAnswer):
+                await self.ask()
+            self.say(b'{"errcode": "M_FORBIDDEN", "error": "' + b"x" * size + b'"}', status=403)
+            with pytest.raises(PeerRefused):
+                await self.ask()
+        assert len(self.beside) == 6
 
     async def test_an_error_says_its_code_or_that_it_has_none(self) -> None:
         for status, body, errcode, why in (
@@ -275,6 +298,12 @@ class KeptConnections(PeersCase):
         assert self.asked == [b"GET", b"PUT", b"PUT", b"GET", b"GET"]
         with pytest.raises(PeerUnreachable):
             await self.peers.ask(fickle, "POST", PATH)
+
+    async def test_so_is_what_regions_ask_beside_matrix(self) -> None:
+        fickle = await self.open_fickle(1)
+        for _ in range(2):
+            assert await self.peers.ask(fickle, "POST", "/_parta/federation/v1/claims") == {}
+        assert self.asked == [b"POST", b"POST", b"POST"]
 
     async def test_but_once_only(self) -> None:
         fickle = await self.open_fickle(0)

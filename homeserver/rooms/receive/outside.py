@@ -26,7 +26,8 @@ ASK_S: Final = 30.0
 SIGN_S: Final = 10.0
 MOST_IDS: Final = 200_000
 """How many events a state and its auth chain may have."""
-MOST_STATE_BYTES: Final = 256 << 20
+MOST_STATE_BYTES: Final = 64 << 20
+"""What such a state with its auth chain may have, as other servers send it: that of a room of some 80,000 members."""
 MOST_ID: Final = 255
 AT_ONCE: Final = 10
 """How many single events are asked for side by side."""
