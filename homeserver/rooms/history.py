@@ -210,7 +210,7 @@ def _read_page(txn: Txn, record: RoomRecord, view: View, ask: Ask) -> Page:
 def _find_start(txn: Txn, record: RoomRecord, view: View, ask: Ask) -> Place:
     if not ask.backwards:
         return BEGINNING if ask.start is None else find_token_place(txn, record.nid, ask.start)
-    start = find_end(txn, record.nid) if ask.start is None else find_token_place(txn, record.nid, ask.start)
+    start = find_end(txn, record.nid, ask.start)
     return start if view.left is None else min(start, view.left.place)
 
 

@@ -194,10 +194,10 @@ def _read_details(txn: Txn, nid: int, ours: ServerName) -> tuple[ListedRoom | No
 
 def _read_page(txn: Txn, record: RoomRecord, ask: Ask) -> tuple[Place, Place | None, list[RoomEvent]]:
     """Where the page begins, where the next one would, and its events."""
-    if ask.start is not None:
-        start = find_token_place(txn, record.nid, ask.start)
+    if ask.backwards:
+        start = find_end(txn, record.nid, ask.start)
     else:
-        start = find_end(txn, record.nid) if ask.backwards else BEGINNING
+        start = BEGINNING if ask.start is None else find_token_place(txn, record.nid, ask.start)
     end, events = _fill(txn, record, ask, start)
     return start, end, events
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from homeserver.policy import Invalid
 from homeserver.storage.database import Txn
-from homeserver.storage.events import Place, RoomEvent, find_place
+from homeserver.storage.events import Place, RoomEvent, find_farthest, find_place
 
 _PLACE: Final = re.compile(r"t([0-9]{1,19})-(-?[0-9]{1,18})")
 _POSITION: Final = re.compile(r"s([0-9]{1,18})(?![0-9]).*", re.DOTALL)
@@ -42,9 +42,11 @@ def before(held: RoomEvent) -> Place:
     return depth, stream - 1
 
 
-def find_end(txn: Txn, room_nid: int) -> Place:
-    """The place just after a room's last event."""
-    return find_token_place(txn, room_nid, _MOST)
+def find_end(txn: Txn, room_nid: int, token: Place | int | None = None) -> Place:
+    """The place behind all that a room had at a token, or has now: where paging back begins."""
+    if isinstance(token, tuple):
+        return token
+    return find_farthest(txn, room_nid, _MOST if token is None else token) or BEGINNING
 
 
 def find_token_place(txn: Txn, room_nid: int, token: Place | int) -> Place:

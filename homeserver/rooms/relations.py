@@ -147,15 +147,16 @@ def _fill_page(txn: Txn, view: View, family: Family, wanted: Wanted) -> _Page:
 
 def _find_start(txn: Txn, view: View, family: Family) -> Place:
     if family.start is not None:
-        start = find_token_place(txn, view.room.nid, family.start)
-        return min(start, _end_of(txn, view)) if family.backwards else start
+        if family.backwards:
+            return min(find_end(txn, view.room.nid, family.start), _end_of(txn, view))
+        return find_token_place(txn, view.room.nid, family.start)
     return _end_of(txn, view) if family.backwards else (0, -1)
 
 
 def _read_threads(txn: Txn, view: View, ask: ThreadsAsk) -> _Page:
     record, user_id = view.room.record, view.user_id
     ignored, end = load_ignored(txn, user_id), _end_of(txn, view)
-    start = place = _AFTER_ALL if ask.start is None else find_token_place(txn, record.nid, ask.start)
+    start = place = _AFTER_ALL if ask.start is None else find_end(txn, record.nid, ask.start)
     by = user_id if ask.participated else None
     limit, found, left = min(ask.limit, MOST_CHILDREN), dict[Place, Seen](), MOST_LOOKED_AT
     while len(found) <= limit and left > 0:

@@ -334,6 +334,18 @@ def find_place(txn: Txn, room_nid: int, stream: int) -> Place | None:
     return None if row is None else (row[0], row[1])
 
 
+def find_farthest(txn: Txn, room_nid: int, stream: int) -> Place | None:
+    """The place behind all events of a room that are not after a stream position. The last of them may be of a fork
+    whose depths lie behind, so it need not be the farthest.
+    """
+    row = txn.one(
+        "SELECT depth, stream FROM events WHERE room_nid = ? AND stream IS NOT NULL AND stream <= ?"
+        " ORDER BY depth DESC, stream DESC LIMIT 1",
+        (room_nid, stream),
+    )
+    return None if row is None else (row[0], row[1])
+
+
 class Sent(NamedTuple):
     """A request of a device that made an event: enough to know it again."""
 
