@@ -15,7 +15,7 @@ from federation.event import Event
 from federation.ids import EventID, StateKey
 from federation.versions import RoomVersion
 from homeserver.rooms.groups import CREATE, whole_group
-from homeserver.rooms.head import head_of
+from homeserver.rooms.head import Head, head_of
 from homeserver.rooms.receive.chains import Levels, append_outliers, check_own_auth, judge_all
 from homeserver.rooms.receive.intake import Intake, World
 from homeserver.rooms.receive.placing import Received
@@ -36,6 +36,14 @@ class Judged(NamedTuple):
     state: dict[StateKey, RoomEvent]
     auth: dict[EventID, Event]
     rejected: frozenset[EventID]
+
+
+class _Places(NamedTuple):
+    """Where events are kept: the room, their ids, and what was known of some."""
+
+    room_nid: int
+    nids: Mapping[EventID, int]
+    known: Mapping[EventID, Known]
 
 
 class Adoption:
@@ -105,37 +113,18 @@ class Adoption:
         verdicts = await self._world.outside.run(judge_all, events, {}, create, before)
         rejected = frozenset(before | {event_id for event_id, refusal in verdicts.items() if refusal is not None})
         next_id = self._world.rooms.seal.next_id
-        held = {
-            event_id: RoomEvent(
-                events[event_id],
-                nid=known[event_id].nid if event_id in known else next_id("events"),
-                room_nid=record.nid,
-                group=known[event_id].group if event_id in known else 0,
-                stream=(known[event_id].stream or 0) if event_id in known else 0,
-            )
-            for event_id in verdicts
-        }
-        outliers = [
-            (each, Standing.REJECTED if event_id in rejected else Standing.OUTLIER)
-            for event_id, each in held.items()
-            if event_id not in known
-        ]
-        auth = {event_id: events[event_id] for event_id in verdicts}
-        return Judged(outliers, _build_state(held, wanted, rejected), auth, rejected)
+        nids = {event_id: known[event_id].nid if event_id in known else next_id("events") for event_id in verdicts}
+        places = _Places(record.nid, nids, known)
+        return await self._world.outside.run(_settle, events, wanted, rejected, places)
 
     async def _begin(self, record: RoomRecord, judged: Judged, event: Event, *, is_new: bool) -> Room:
         """A room that begins here with an event."""
         world, seal = self._world, self._world.rooms.seal
         held = RoomEvent(event, nid=seal.next_id("events"), room_nid=record.nid, group=seal.next_id("groups"))
-        state = dict(judged.state)
-        if event.state_key is not None:
-            replaced = state.get(event.key)
-            held.replaced = replaced.as_replaced() if replaced is not None else None
-            state[event.key] = held
-        group, row = whole_group(held.group, Map(state))
-        room = Room(record, head_of(group, (held,)))
-        pending = Pending(held, room.head, row)
-        pending.changes = state
+        head, row = await world.outside.run(_first_head, held, judged.state)
+        room = Room(record, head)
+        pending = Pending(held, head, row)
+        pending.changes = head.state
         pending.arrival = Arrival(is_aside=True, missing=event.prev_events)
         write_room = append_room if is_new else set_room
         ended: Work = partial(set_ended, user_id=event.state_key, room_nid=record.nid)
@@ -172,6 +161,38 @@ def _find_create(events: Mapping[EventID, Event], wanted: Sequence[EventID], eve
     if room is not None and found[0].event_id != room.create.event_id:
         raise BadAnswer("a state with another create event")
     return found[0]
+
+
+def _settle(
+    events: Mapping[EventID, Event], wanted: Sequence[EventID], rejected: frozenset[EventID], places: _Places
+) -> Judged:
+    """What is kept of events that were judged. Raises: BadAnswer."""
+    held = {event_id: _hold(events[event_id], places) for event_id in places.nids}
+    outliers = [
+        (each, Standing.REJECTED if event_id in rejected else Standing.OUTLIER)
+        for event_id, each in held.items()
+        if event_id not in places.known
+    ]
+    auth = {event_id: events[event_id] for event_id in held}
+    return Judged(outliers, _build_state(held, wanted, rejected), auth, rejected)
+
+
+def _hold(event: Event, places: _Places) -> RoomEvent:
+    nid, known = places.nids[event.event_id], places.known.get(event.event_id)
+    if known is None:
+        return RoomEvent(event, nid=nid, room_nid=places.room_nid, group=0)
+    return RoomEvent(event, nid=nid, room_nid=places.room_nid, group=known.group, stream=known.stream or 0)
+
+
+def _first_head(held: RoomEvent, before: Mapping[StateKey, RoomEvent]) -> tuple[Head, GroupRow]:
+    """The head that a room begins with: an event, and the state before it."""
+    state = dict(before)
+    if held.state_key is not None:
+        replaced = state.get(held.key)
+        held.replaced = replaced.as_replaced() if replaced is not None else None
+        state[held.key] = held
+    group, row = whole_group(held.group, Map(state))
+    return head_of(group, (held,)), row
 
 
 def _build_state(
