@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from homeserver.accounts.appservices.identities import Identities, Wish
 from homeserver.api.access import AccessLog, Instants, Line
-from homeserver.api.body import body_decoder
+from homeserver.api.body import SMALL, body_decoder
 from homeserver.api.connection import HUNG_UP, EdgeRequest
 from homeserver.api.errors import MatrixError, MissingToken, TooLarge, UnknownToken, find_matrix_error
 from homeserver.api.limits import RATES, RateLimits, address_key
@@ -51,7 +51,8 @@ class Attendants:
     `find_session` finds the session of an access token; `note_seen(user, device, ip)` is told of each request of one.
     `identities` finds those of application services, None where there are none.
     `access` is None when no access log is wanted. Large bodies of streaming routes are spooled to `spool_dir`.
-    `signed` tells whose requests those of other servers are, None where there are no endpoints for them.
+    `signed` tells whose requests those of other servers are, None where there are no endpoints for them. `run` does
+    work in a thread, where there is one.
     """
 
     reactor: IReactorTime
@@ -64,6 +65,7 @@ class Attendants:
     access: AccessLog | None = None
     spool_dir: Path | None = None
     signed: SignedRequests | None = None
+    run: Callable[..., Awaitable[Any]] | None = None
 
 
 class Bound:
@@ -173,8 +175,12 @@ class Edge:
             call.session = await (request.admission or self._admit(request, route))
         if bound.decode is not None:
             call.raw = request.body()
-            call.body = bound.decode(call.raw or (b"{}" if route.body_optional else b""))
+            call.body = await self._decode(bound.decode, call.raw or (b"{}" if route.body_optional else b""))
         return _encode_reply(await route.handle(call))
+
+    async def _decode(self, decode: Callable[[bytes], Any], raw: bytes) -> Any:
+        run = self._attendants.run
+        return decode(raw) if run is None or len(raw) <= SMALL else await run(decode, raw)
 
     async def _admit(self, request: EdgeRequest, route: Route) -> "Session | None":
         """Whose request it is, if they may make it, and now."""

@@ -5,15 +5,16 @@ Spec: server-server-api#request-authentication
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from federation import canonical
+from federation import pieces
 from federation.ed25519 import VerifyKey
 from federation.errors import BadJSON, BadRequestAuth, Refused
 from federation.ids import ServerName
 from federation.requests import MAX_BODY_DEPTH, XMatrix, check_request, parse_request_auth
+from homeserver.api.body import SMALL
 from homeserver.api.errors import MatrixError
 
 if TYPE_CHECKING:
@@ -45,13 +46,15 @@ class SignedRequests:
     """Tells whose request it is.
 
     `check` refuses a server that we have nothing to do with, `find_key` finds the key that it may sign requests with
-    now, `note_heard` is told of each server that a good request came from.
+    now, `note_heard` is told of each server that a good request came from. `run` does work in a thread, where there is
+    one.
     """
 
     server: ServerName
     check: Callable[[ServerName], None]
     find_key: Callable[[ServerName, str], Awaitable[VerifyKey | None]]
     note_heard: Callable[[ServerName], None]
+    run: Callable[..., Awaitable[Any]] | None = None
 
     async def admit(self, request: "EdgeRequest") -> ServerName:
         """The server that has signed the request.
@@ -72,8 +75,12 @@ class SignedRequests:
         if not known:
             raise Unauthorized("Not signed with a key that your server publishes")
         try:
+            body = request.body()
             for claim, key in known:
-                self._check(claim, key, request)
+                if self.run is None or len(body) <= SMALL:
+                    self._check(claim, key, request, body)
+                else:
+                    await self.run(self._check, claim, key, request, body)
         except BadRequestAuth as fault:
             raise Unauthorized(f"Not signed: {fault}") from None
         self.note_heard(origin)
@@ -92,12 +99,11 @@ class SignedRequests:
             raise Unauthorized("Meant for another server")
         return claims
 
-    def _check(self, claim: XMatrix, key: VerifyKey, request: "EdgeRequest") -> None:
+    def _check(self, claim: XMatrix, key: VerifyKey, request: "EdgeRequest", body: bytes) -> None:
         """Check one signature: over the body as it came, which most send in its canonical form, or else in that form.
 
         Raises: BadRequestAuth.
         """
-        body = request.body()
         method, uri = request.method.decode("latin-1"), request.uri.decode("latin-1")
 
         def check(content: object | None) -> None:
@@ -110,7 +116,7 @@ class SignedRequests:
             check(msgspec.Raw(body))
         except BadRequestAuth:
             try:
-                content = canonical.decode(body, max_depth=MAX_BODY_DEPTH)
+                content = pieces.decode(body, max_depth=MAX_BODY_DEPTH)
             except BadJSON as fault:
                 raise BadRequestAuth(str(fault)) from None
             check(content)

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 from msgspec.structs import asdict
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
 
 from config.settings import Settings
 from federation.ids import ServerName, parse_server_name
@@ -21,6 +23,9 @@ from homeserver.server.services import ServiceParts, build_service_parts
 from homeserver.storage.database import Database, open_database
 from homeserver.streams import Streams
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
@@ -30,6 +35,11 @@ class World:
     reactor: Any
     now_ms: Callable[[], int]
     token_bytes: Callable[[int], bytes]
+
+    def run(self, work: Callable[[*Ts], T], /, *args: *Ts) -> Deferred[T]:
+        """Do work in a thread."""
+        ran: Deferred[T] = deferToThreadPool(self.reactor, self.reactor.getThreadPool(), work, *args)
+        return ran
 
     @property
     def voice(self) -> Voice | None:

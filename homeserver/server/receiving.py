@@ -1,11 +1,6 @@
 """The composition of what comes from other servers into rooms, and of what they are given of them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar, TypeVarTuple
-
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 
 from homeserver.api.route import Route
 from homeserver.api.server import backfill, events, policy, transactions
@@ -21,9 +16,6 @@ from homeserver.server.core import Core
 from homeserver.server.region import RegionParts
 from homeserver.server.rooms import RoomParts
 
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivingParts:
@@ -38,16 +30,10 @@ class ReceivingParts:
 
 def build_receiving(core: Core, rooms: RoomParts, region: RegionParts) -> ReceivingParts:
     """Make what takes in and gives events."""
-    reactor = core.world.reactor
-
-    def run(work: Callable[[*Ts], T], /, *args: *Ts) -> Deferred[T]:
-        ran: Deferred[T] = deferToThreadPool(reactor, reactor.getThreadPool(), work, *args)
-        return ran
-
     world = World(
         rooms=rooms.doors.rooms,
         database=core.database,
-        outside=Outside(region.peers, region.keyring, run),
+        outside=Outside(region.peers, region.keyring, core.world.run),
         turns=Turns(),
         policy=core.policy,
     )

@@ -1,9 +1,8 @@
 """The composition of federation: with whom, where they are, how they are asked, and what they may ask here."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
-
-from twisted.internet.threads import deferToThreadPool
+from typing import Any
 
 from federation.errors import BadKey
 from federation.ids import ServerName, parse_server_name
@@ -110,18 +109,21 @@ def _build_peers(core: Core, own: OwnKeys, regions: Regions) -> Peers:
             now_ms=world.now_ms,
             chance=chance,
             check=regions.check,
-            run=partial(deferToThreadPool, world.reactor, world.reactor.getThreadPool()),
+            run=world.run,
         )
     )
 
 
-def build_signed_requests(server: ServerName, region: RegionParts) -> SignedRequests:
+def build_signed_requests(
+    server: ServerName, region: RegionParts, run: Callable[..., Awaitable[Any]]
+) -> SignedRequests:
     """Make what tells whose request it is."""
     return SignedRequests(
         server=server,
         check=region.regions.check,
         find_key=region.keyring.find_key,
         note_heard=region.peers.heard_from,
+        run=run,
     )
 
 

@@ -105,7 +105,8 @@ class Server:
             metrics=self.metrics,
             access=self._access,
             spool_dir=settings.data_dir,
-            signed=build_signed_requests(self.core.world.server_name, self.region),
+            signed=build_signed_requests(self.core.world.server_name, self.region, self.core.world.run),
+            run=self.core.world.run,
         )
         resources = self._gather_routes(settings)
         doors = []

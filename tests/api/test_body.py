@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from homeserver.api.body import MAX_DEPTH, body_decoder
+from homeserver.api.body import MAX_DEPTH, MOST_VALUES, body_decoder
 from homeserver.api.errors import MatrixError
 
 
@@ -75,6 +75,13 @@ def test_depth_is_bounded_and_brackets_in_strings_do_not_count() -> None:
     assert refusal(b'{"a":' + b"[" * 100_000) == (400, "M_BAD_JSON")
     flat = {"a": "[{\\" * 100, "b": [[i] for i in range(200)]}
     assert body_decoder(dict[str, Any])(msgspec.json.encode(flat)) == flat
+
+
+def test_a_large_body_has_no_more_values_than_can_be_decoded_in_no_time() -> None:
+    for raw in (b"[]," * MOST_VALUES + b"[]", b"1," * MOST_VALUES + b'"' + b"x" * (1 << 20) + b'"'):
+        assert refusal(b'{"a":[' + raw + b"]}") == (400, "M_BAD_JSON")
+    for body in ({"a": ["x" * 10] * 200_000}, {"a": ",[{" * 500_000}, {"a": [1] * 400_000}):
+        assert body_decoder(dict[str, Any])(msgspec.json.encode(body)) == body
 
 
 @given(some.binary(max_size=300))

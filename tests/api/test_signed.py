@@ -1,5 +1,6 @@
 """Requests of other servers at the edge: who has signed what, for whom."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -102,6 +103,22 @@ class Signed(SignedCase):
         self.assert_unauthorized(self.send("PUT", self.sign("PUT"), raw))
         self.assert_unauthorized(self.send("POST", self.sign("POST", body)))
         self.assert_unauthorized(self.send("GET", self.sign(), path=PATH + "?a"))
+
+    def test_a_large_body_is_checked_beside_the_reactor_and_as_strictly(self) -> None:
+        beside: list[Any] = []
+
+        async def run(work: Any, *args: Any) -> Any:
+            beside.append(work)
+            return work(*args)
+
+        self.signed = replace(self.signed, run=run)
+        self.serve(Route(method="PUT", path=PATH, handle=show, auth="region", rate="region", body=dict[str, Any]))
+        body = {"a": ["x" * 1000] * 200}
+        spaced = msgspec.json.format(msgspec.json.encode(body), indent=2)
+        for raw, is_good in ((msgspec.json.encode(body), True), (spaced, True), (spaced[:-2] + b",}", False)):
+            answer = self.send("PUT", self.sign("PUT", body), raw)
+            assert answer.status == (200 if is_good else 401), answer
+        assert len(beside) == 3
 
     def test_what_is_signed_otherwise_is_not_signed(self) -> None:
         for auth in (
