@@ -119,14 +119,21 @@ class Away(AcrossCase):
         self.cut(self.south)
         await self.alice.send(quiet, "quiet")
         said = [f"{number}" for number in range(300)]
-        for text in said:
+        for number, text in enumerate(said):
             await self.alice.send(room, text)
+            if number == 150:
+                await self.try_in_vain()
         sent = self.watch(self.north)
         self.heal()
         await self.settle()
         self.assertEqual(sorted(texts_of(*sent)), sorted(["quiet", *said[-outbox.LATEST :]]))
         self.assertEqual((await self.read(self.bob, room))[-outbox.LATEST :], said[-outbox.LATEST :])
         self.assertEqual(await self.read(self.bob, quiet), ["quiet"])
+
+    async def try_in_vain(self) -> None:
+        """Let the north try the south once more, which is away."""
+        self.north.peers.heard_from(self.south.name)
+        await self.settle()
 
     async def test_a_crash_loses_nothing_and_what_was_under_way_comes_again_as_it_was(self) -> None:
         room = await self.share()

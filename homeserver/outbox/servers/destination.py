@@ -84,6 +84,11 @@ class Destination(Patience):
         self.held.clear()
         self.floor = None
 
+    def pause(self) -> None:
+        """It takes nothing for now: what it is owed is looked up afresh when it is tried again."""
+        self.let_go()
+        self.goal = None
+
     def hear(self, key: object, edu: bytes) -> None:
         """Let something wait that is not kept, in place of what it makes out of date; too many, and the oldest go."""
         self.fleeting.pop(key, None)

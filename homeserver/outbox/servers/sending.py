@@ -261,7 +261,7 @@ class Sending:
 
     def _wait(self, destination: Destination, delay_s: float) -> None:
         """Leave a server alone for a while, and hold nothing for it."""
-        destination.let_go()
+        destination.pause()
         destination.timer = self._world.clock.callLater(delay_s, self._try_again, destination)
 
     def _try_again(self, destination: Destination) -> None:
