@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTCP, IReactorTime
 
@@ -32,11 +32,10 @@ class Door:
         hosts: list[Any] = [port.getHost() for port in self.ports]
         return [f"{host.host}:{host.port}" for host in hosts]
 
-    def shut(self) -> None:
-        """Accept nobody any more."""
+    def shut(self) -> Deferred[Any]:
+        """Accept nobody any more; when that is done the ports are free."""
         ports, self.ports = self.ports, []
-        for port in ports:
-            port.stopListening()
+        return gatherResults([maybeDeferred(port.stopListening) for port in ports])
 
     def is_quiet(self) -> bool:
         """No request is being answered."""
@@ -76,8 +75,8 @@ def _listen(door: Door, address: str, reactor: IReactorTCP) -> IListeningPort:
 
 async def close_doors(doors: Sequence[Door], reactor: IReactorTime, patience_s: float) -> None:
     """Accept nobody any more, answer who waits, finish what is being answered, for at most that long."""
+    shut = gatherResults([door.shut() for door in doors])
     for door in doors:
-        door.shut()
         door.factory.edge.stopping = True
         door.factory.hurry()
     deadline = reactor.seconds() + patience_s
@@ -85,6 +84,7 @@ async def close_doors(doors: Sequence[Door], reactor: IReactorTime, patience_s: 
         await _pause(reactor)
     for door in doors:
         door.factory.drop()
+    await shut
 
 
 def _pause(reactor: IReactorTime) -> Deferred[None]:
