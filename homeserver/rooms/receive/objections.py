@@ -5,17 +5,21 @@ Such an event is soft-failed. The policy is asked as for somebody of ours who wo
 Spec: server-server-api#policy-servers, server-server-api#soft-failure
 """
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
 
 from federation.errors import BadSignature, Refused
 from federation.event import Event
-from federation.ids import UserID
+from federation.ids import EventID, UserID
 from federation.signatures import check_policy_signature
 from homeserver.policy import Act, Expel, Invite, Join, Knock, Leave, Policy, Redact, SendEvent, SetState
+from homeserver.rooms.head import Head
+from homeserver.rooms.receive.advisers import Advisers, Verdicts
 from homeserver.rooms.receive.outside import Outside
 from homeserver.rooms.recommending import (
+    POLICY,
     NotRecommended,
-    ask_for,
+    PolicyServer,
     find_policy_server,
     is_protected,
     needs_recommending,
@@ -24,37 +28,70 @@ from homeserver.rooms.room import Room
 from homeserver.rooms.seal import Seal
 
 
+class Advice(NamedTuple):
+    """What the policy server that a state event names has said."""
+
+    by: EventID | None
+    verdicts: Verdicts
+
+
+NO_ADVICE: Final = Advice(None, {})
+
+
 class Objections:
     """Finds what speaks against events."""
 
     def __init__(self, policy: Policy, outside: Outside, seal: Seal) -> None:
         self._policy = policy
-        self._outside = outside
         self._seal = seal
+        self.advisers = Advisers(outside, seal.now_ms)
 
-    async def find(self, room: Room, event: Event) -> Refused | None:
+    async def ask(self, room: Room, events: Sequence[Event], known: Advice = NO_ADVICE) -> Advice:
+        """What the room's policy server says of events that it has not signed, with what it said before."""
+        named, used = room.shown.state.get(POLICY), self._find_used(room.shown)
+        if named is None or used is None or used.server == self._seal.server:
+            return NO_ADVICE
+        verdicts = known.verdicts if known.by == named.event_id else {}
+        asked = [event for event in events if event.event_id not in verdicts and not _is_recommended(event, used)]
+        return Advice(named.event_id, {**verdicts, **await self.advisers.ask_about(used, asked)})
+
+    async def find(self, room: Room, event: Event, advice: Advice = NO_ADVICE) -> Refused | None:
         """Why the event is to be soft-failed, None if nothing speaks against it."""
         try:
             await self._policy.check(build_act(room, event))
-            await self._check_recommended(room, event)
+            await self._check_recommended(room, event, advice)
         except Refused as refusal:
             return refusal
         return None
 
-    async def _check_recommended(self, room: Room, event: Event) -> None:
-        """Refuse what the room's policy server does not recommend.
+    async def _check_recommended(self, room: Room, event: Event, advice: Advice) -> None:
+        """Refuse what the room's policy server does not recommend, also because it cannot be asked.
 
         Spec: server-server-api#validating-policy-server-signatures
         """
-        used = find_policy_server(room.shown)
-        if used is None or not needs_recommending(event) or is_protected(self._seal, room.shown):
+        used = self._find_used(room.shown)
+        if used is None or _is_recommended(event, used):
             return
-        try:
-            check_policy_signature(event, *used)
-        except BadSignature:
-            if used.server == self._seal.server:
-                raise NotRecommended("the room names a key of ours that is none") from None
-            await ask_for(self._outside.ask_to_sign, used, event)
+        if used.server == self._seal.server:
+            raise NotRecommended("the room names a key of ours that is none")
+        verdict = (await self.ask(room, [event], advice)).verdicts[event.event_id]
+        if verdict is not None:
+            raise verdict
+
+    def _find_used(self, head: Head) -> PolicyServer | None:
+        """The policy server that events of others need the signature of; not ours, which judges as our policy does."""
+        used = find_policy_server(head)
+        return None if used is None or is_protected(self._seal, head) else used
+
+
+def _is_recommended(event: Event, used: PolicyServer) -> bool:
+    if not needs_recommending(event):
+        return True
+    try:
+        check_policy_signature(event, *used)
+    except BadSignature:
+        return False
+    return True
 
 
 def build_act(room: Room, event: Event) -> Act:

@@ -161,14 +161,14 @@ class Outside:
         found = await side_by_side([turns.run(find, event_id) for event_id in event_ids])
         return await self.inspect(room[1], room[0], [pdu for pdus in found for pdu in pdus])
 
-    async def ask_to_sign(self, server: ServerName, event: Event) -> dict[str, Any]:
+    async def ask_to_sign(self, server: ServerName, event: Event, timeout_s: float = SIGN_S) -> dict[str, Any]:
         """What a policy server says of an event.
 
         Raises: RemoteFault; Refused.
         Spec: server-server-api#post_matrixpolicyv1sign
         """
         body = event.pdu()
-        return await self._peers.ask(server, "POST", "/_matrix/policy/v1/sign", body=body, timeout_s=SIGN_S)
+        return await self._peers.ask(server, "POST", "/_matrix/policy/v1/sign", body=body, timeout_s=timeout_s)
 
     async def _find(self, server: ServerName, event_id: EventID) -> list[Any]:
         path = f"/_matrix/federation/v1/event/{quote(event_id, safe='')}"
