@@ -24,7 +24,7 @@ from homeserver.rooms.spaces import Spaces, Walk
 from homeserver.rooms.summaries import Summaries
 from homeserver.storage.audit import AuditEntry
 from homeserver.storage.database import Database, Txn
-from homeserver.storage.events import Place, RoomEvent, find_event, load_dated, load_page
+from homeserver.storage.events import Place, RoomEvent, find_event, find_room_of, load_dated, load_page
 from homeserver.storage.roomlist import (
     ListedRoom,
     RoomQuery,
@@ -140,6 +140,22 @@ class Inspection:
             "end": encode_token(end),
             "state": [msgspec.Raw(held.client) for held in state],
         }
+
+    async def event(self, by: UserID, event_id: str) -> RoomEvent:
+        """The event of that ID, in whichever room it is.
+
+        Raises: NotFound also when there is no such event.
+        """
+        room_id = await self._db.read(find_room_of, event_id)
+        if room_id is None:
+            await self._operators.check(Administer(by=by, deed="read_room"), what="event")
+            raise NotFound("Event not found")
+        room, entry = await self._open(by, room_id, "read_room", "event")
+        found = await self._db.read(find_event, room.record, event_id)
+        if found is None:
+            raise NotFound("Event not found")
+        await self._operators.note(entry)
+        return found
 
     async def dated(self, by: UserID, room_id: str, at_ms: int, *, backwards: bool) -> RoomEvent:
         """The event closest to a time: the first not before it, or the last not after it.

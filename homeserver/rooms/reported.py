@@ -11,7 +11,14 @@ from homeserver.policy import Administer, NotFound
 from homeserver.rooms.rooms import Rooms
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.events import find_event
-from homeserver.storage.reports import NamedReport, ReportQuery, find_report, load_reports, set_report_settled
+from homeserver.storage.reports import (
+    Kind,
+    NamedReport,
+    ReportQuery,
+    find_report,
+    load_reports,
+    set_report_settled,
+)
 
 
 class Reported:
@@ -27,34 +34,36 @@ class Reported:
         await self._operators.check(Administer(by=by, deed="see_report"))
         return await self._db.read(load_reports, query)
 
-    async def see(self, by: UserID, nid: int) -> tuple[NamedReport, msgspec.Raw]:
-        """A report that waits, and the event that it is about, as it travels between servers (null if there is none).
+    async def see(self, by: UserID, nid: int, kind: Kind | None = None) -> tuple[NamedReport, msgspec.Raw]:
+        """A report that waits, of that kind if one is named, and the event that it is about, as it travels between
+        servers (null if there is none).
 
         Raises: NotFound.
         """
         entry = await self._operators.check(Administer(by=by, deed="see_report"), report=nid)
-        found = await self._db.read(find_report, nid)
-        if found is None:
-            raise _no_report()
+        found = await self._db.read(_load, nid, kind)
         report = found.report
         room = None if report.room_id is None else await self._rooms.load(report.room_id)
         held = None if room is None else await self._db.read(find_event, room.record, report.event_id or "")
         await self._operators.note(msgspec.structs.replace(entry, subject=report.user_id or report.room_id or ""))
         return found, msgspec.Raw(b"null" if held is None else held.event.raw)
 
-    async def settle(self, by: UserID, nid: int) -> None:
-        """Note that a report is settled: it waits no more.
+    async def settle(self, by: UserID, nid: int, kind: Kind | None = None) -> None:
+        """Note that a report, of that kind if one is named, is settled: it waits no more.
 
         Raises: NotFound.
         """
         entry = await self._operators.check(Administer(by=by, deed="settle_report"), report=nid)
-        await self._operators.write(entry, _settle, nid, self._rooms.seal.now_ms())
+        await self._operators.write(entry, _settle, nid, kind, self._rooms.seal.now_ms())
 
 
-def _settle(txn: Txn, nid: int, now_ms: int) -> None:
-    if not set_report_settled(txn, nid, now_ms):
-        raise _no_report()
+def _load(txn: Txn, nid: int, kind: Kind | None) -> NamedReport:
+    found = find_report(txn, nid)
+    if found is None or kind not in (None, found.report.kind):
+        raise NotFound("Report not found")
+    return found
 
 
-def _no_report() -> NotFound:
-    return NotFound("Event report not found")
+def _settle(txn: Txn, nid: int, kind: Kind | None, now_ms: int) -> None:
+    _load(txn, nid, kind)
+    set_report_settled(txn, nid, now_ms)

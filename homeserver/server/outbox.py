@@ -61,9 +61,7 @@ def build_ephemera(core: Core, doors: Doors, told: SyncParts, sending: servers.S
 
 
 def destination_routes(core: Core, region: RegionParts, sending: servers.Sending) -> tuple[Route, ...]:
-    """The endpoints by which operators see the other servers; none without federation."""
-    if region.regions.mode == "none":
-        return ()
+    """The endpoints by which operators see the other servers."""
     return federation.routes(Destinations(core.database, core.operators, region.peers, sending))
 
 

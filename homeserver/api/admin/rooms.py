@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 from msgspec import Struct
 
 from federation.ids import ServerName, parse_user_id
@@ -48,6 +49,7 @@ def routes(
         admin_route("GET", f"{one}/state", api.state),
         admin_route("GET", f"{one}/messages", api.messages),
         admin_route("GET", f"{one}/context/{{eventId}}", api.context),
+        admin_route("GET", "v1/fetch_event/{eventId}", api.event),
         admin_route("GET", f"{one}/timestamp_to_event", api.timestamp_to_event),
         admin_route("GET", f"{one}/hierarchy", api.hierarchy),
         admin_route("GET", "v1/statistics/database/rooms", api.largest),
@@ -113,6 +115,10 @@ class _RoomsAPI:
         ask = Ask(backwards=True, limit=call.query.int("limit", 10), wanted=read_filter(call))
         params = call.params
         return await self._inspection.context(self._asker(call), params["roomId"], params["eventId"], ask)
+
+    async def event(self, call: Call) -> Reply:
+        held = await self._inspection.event(call.caller.user_id, call.params["eventId"])
+        return {"event": {**msgspec.json.decode(held.event.raw), "event_id": held.event_id}}
 
     async def timestamp_to_event(self, call: Call) -> Reply:
         call.query.need("ts")

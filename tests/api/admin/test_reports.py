@@ -2,9 +2,9 @@
 
 from urllib.parse import quote
 
-from tests.kit.operators import NOT_FOUND, V1, OperatorCase
+from tests.kit.operators import FORBIDDEN, NOT_FOUND, V1, OperatorCase
 
-REPORTS = f"{V1}/event_reports"
+REPORTS, PEOPLE = f"{V1}/event_reports", f"{V1}/user_reports"
 
 
 class Reports(OperatorCase):
@@ -51,6 +51,27 @@ class Reports(OperatorCase):
             self.assertEqual(await self.head.refused(method, f"{REPORTS}/1"), NOT_FOUND)
             self.assertEqual(await self.head.refused(method, f"{REPORTS}/x"), (400, "M_INVALID_PARAM"))
         self.assertEqual(await self.deeds(), [("see_report", self.bob.user_id), ("settle_report", "")])
+
+    async def test_those_of_people_are_listed_looked_into_and_settled_by_a_name_of_their_own(self) -> None:
+        answer = await self.head.ok("GET", PEOPLE)
+        (report,) = answer["user_reports"]
+        self.assertEqual((answer["total"], report.pop("received_ts") > 0), (1, True))
+        shown = {"id": 3, "target_user_id": self.bob.user_id, "user_id": self.anna.user_id, "reason": "three"}
+        self.assertEqual(report, shown)
+        for query, total in (
+            ({"user_id": "anna"}, 1),
+            ({"user_id": "bob"}, 0),
+            ({"target_user_id": self.bob.user_id}, 1),
+            ({"target_user_id": self.anna.user_id}, 0),
+        ):
+            self.assertEqual((await self.head.ok("GET", PEOPLE, **query))["total"], total, query)
+        self.assertEqual((await self.head.ok("GET", f"{PEOPLE}/3"))["target_user_id"], self.bob.user_id)
+        for method in ("GET", "DELETE"):
+            self.assertEqual(await self.head.refused(method, f"{PEOPLE}/1"), NOT_FOUND)
+            self.assertEqual(await self.bob.refused(method, f"{PEOPLE}/3"), FORBIDDEN)
+        self.assertEqual(await self.head.ok("DELETE", f"{PEOPLE}/3"), {})
+        self.assertEqual((await self.head.ok("GET", PEOPLE))["total"], 0)
+        self.assertEqual(await self.reasons(), ["two", "one"])
 
     async def test_reports_of_people_are_listed_beside(self) -> None:
         path = "/_parta/admin/v1/reports"

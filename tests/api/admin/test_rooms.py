@@ -147,6 +147,20 @@ class LookingIn(OperatorCase):
         self.assertEqual([event["type"] for event in found["events_before"]], ["m.room.topic"])
         self.assertEqual(await self.head.refused("GET", f"{self.path}/context/$none"), NOT_FOUND)
 
+    async def test_an_event_by_its_id_alone(self) -> None:
+        found = (await self.head.ok("GET", f"{V1}/fetch_event/{quote(self.event)}"))["event"]
+        self.assertEqual((found["event_id"], found["room_id"]), (self.event, self.room))
+        self.assertEqual(found["content"]["body"], "one")
+        self.assertIn("auth_events", found)
+        self.assertEqual(await self.head.refused("GET", f"{V1}/fetch_event/$none"), NOT_FOUND)
+        self.assertEqual(await self.bob.refused("GET", f"{V1}/fetch_event/{quote(self.event)}"), FORBIDDEN)
+
+    async def test_there_are_no_other_servers_without_federation(self) -> None:
+        where = f"{V1}/federation/destinations"
+        self.assertEqual(await self.head.ok("GET", where), {"destinations": [], "total": 0})
+        self.assertEqual(await self.head.refused("GET", f"{where}/x.test"), NOT_FOUND)
+        self.assertEqual(await self.head.refused("POST", f"{where}/x.test/reset_connection", {}), NOT_FOUND)
+
     async def test_an_event_by_its_time(self) -> None:
         found = await self.head.ok("GET", f"{self.path}/timestamp_to_event", ts=2**50, dir="b")
         self.assertEqual((await self.texts(dir="b", limit=1))[1]["chunk"][0]["event_id"], found["event_id"])

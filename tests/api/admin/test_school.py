@@ -25,12 +25,14 @@ class SchoolCase(DistrictCase):
 class Closed(SchoolCase):
     async def test_no_way_leads_an_operator_into_a_room_of_a_school(self) -> None:
         room, before = f"{V1}/rooms/{quote(self.den)}", await self.members()
+        said = await self.pupil.send(self.den, "секрет")
         for method, path, body in (
             ("POST", f"{room}/make_room_admin", {}),
             ("POST", f"{room}/make_room_admin", {"user_id": self.pupil.user_id}),
             ("POST", f"{V1}/join/{quote(self.den)}", {"user_id": self.head.user_id}),
             ("GET", f"{room}/messages", None),
             ("GET", f"{room}/context/$x", None),
+            ("GET", f"{V1}/fetch_event/{quote(said)}", None),
             ("GET", f"{room}/timestamp_to_event?ts=1", None),
             ("DELETE", room, {"purge": False}),
             ("DELETE", f"/_synapse/admin/v2/rooms/{quote(self.den)}", {}),

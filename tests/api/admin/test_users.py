@@ -271,6 +271,12 @@ class Finding(OperatorCase):
         for path in ("threepid/email/users/x%40y.z", "auth_providers/oidc/users/x"):
             self.assertEqual(await self.head.refused("GET", f"{V1}/{path}"), NOT_FOUND)
 
+    async def test_nobody_takes_part_in_experiments(self) -> None:
+        path = f"{V1}/experimental_features/{self.bob.user_id}"
+        self.assertEqual(await self.head.ok("GET", path), {"features": {}})
+        self.assertEqual(await self.head.refused("PUT", path, {"features": {}}), (405, "M_UNRECOGNIZED"))
+        self.assertEqual(await self.bob.refused("GET", path), FORBIDDEN)
+
     async def test_what_there_is_not_is_not_found(self) -> None:
         for path in (f"{V2}/users/@none:parta.test", f"{V1}/users/@none:parta.test/admin"):
             self.assertEqual(await self.head.refused("GET", path), NOT_FOUND)
