@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 T = TypeVar("T")
@@ -21,12 +21,20 @@ PATIENCE_S = 40.0
 _numbers = count()
 
 
+class Fetched(NamedTuple):
+    """A file, and what is said of it; the names are in lower case."""
+
+    headers: dict[str, str]
+    content: bytes
+
+
 class Denied(Exception):
     """The server said no."""
 
     def __init__(self, status: int, body: Any) -> None:
         super().__init__(f"{status}: {body}")
         self.status = status
+        self.body = body
         self.errcode = body.get("errcode") if isinstance(body, dict) else None
 
 
@@ -45,6 +53,12 @@ def ask(base_url: str, method: str, path: str, body: Any = None, headers: Mappin
             raise Denied(error.code, json.loads(content)) from None
         except ValueError:
             raise Denied(error.code, content) from None
+
+
+def fetch(base_url: str, path: str, headers: Mapping[str, str]) -> Fetched:
+    """A file, as it is served. Raises: HTTPError."""
+    with urllib.request.urlopen(urllib.request.Request(base_url + path, headers=dict(headers)), timeout=60) as reply:
+        return Fetched({name.lower(): value for name, value in reply.headers.items()}, reply.read())
 
 
 def log_in_or_register(base_url: str, name: str) -> "Person":
@@ -69,6 +83,10 @@ class Person:
         """The server's answer. Raises: Denied."""
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
         return ask(self.base_url, method, path, body, headers)
+
+    def fetch(self, path: str) -> Fetched:
+        """A file."""
+        return fetch(self.base_url, path, {"Authorization": f"Bearer {self.token}"})
 
     def denied(self, method: str, path: str, body: Any = None) -> Denied:
         """The server's refusal."""

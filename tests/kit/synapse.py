@@ -1,4 +1,5 @@
-"""A real Synapse and a real Parta side by side, each in a process of its own, which federate over TLS on loopback.
+"""A real Synapse and a real Parta side by side, each in a process of its own, which federate over TLS on loopback, by
+cables that can be cut.
 
 Synapse is a black box: it is configured as its manual says, and asked as any client or server asks. `scripts/synapse`
 installs it.
@@ -12,12 +13,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
 
+from tests.kit.cable import Cable
 from tests.kit.certificates import Authority
 from tests.kit.processes import Process, free_port, open_configuration
 from tests.kit.strangers import Person, log_in_or_register
@@ -44,6 +46,9 @@ class Runs(Protocol):
 
     def stop(self) -> object:
         """End it as an operator would."""
+
+    def kill(self) -> None:
+        """End it as a loss of power would: SIGKILL."""
 
 
 class SynapseProcess:
@@ -90,13 +95,22 @@ class SynapseProcess:
             process.kill()
             process.wait(20)
 
+    def kill(self) -> None:
+        """End it as a loss of power would: SIGKILL."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait(20)
+
 
 class Side:
-    """One of two servers."""
+    """One of two servers; the other one reaches it by its `cable`. What it keeps is in `folder`."""
 
-    def __init__(self, name: str, base_url: str, process: Runs) -> None:
-        self.name = name
+    def __init__(self, base_url: str, process: Runs, cable: Cable, folder: Path) -> None:
+        self.name = f"localhost:{cable.port}"
         self.base_url = base_url
+        self.cable = cable
+        self.folder = folder
         self._process = process
         self._people = 0
 
@@ -114,22 +128,27 @@ class Side:
         finally:
             self._process.start()
 
+    @contextmanager
+    def killed(self) -> Iterator[None]:
+        """The server is killed, and begins again after the block."""
+        self._process.kill()
+        try:
+            yield
+        finally:
+            self._process.start()
+
 
 @contextmanager
 def federating(folder: Path) -> Iterator[dict[str, Side]]:
     """A Parta and a Synapse, by these names."""
     authority = Authority(folder / "authority.pem")
-    parta, synapse = _build_parta(folder, authority), _build_synapse(folder, authority)
-    sides = {"parta": parta, "synapse": synapse}
-    begun: list[Side] = []
-    try:
+    sides = {"parta": _build_parta(folder, authority), "synapse": _build_synapse(folder, authority)}
+    with ExitStack() as begun:
         for side in sides.values():
-            begun.append(side)
+            begun.callback(side.cable.close)
+            begun.callback(side._process.stop)
             side._process.start()
         yield sides
-    finally:
-        for side in begun:
-            side._process.stop()
 
 
 def _certify(folder: Path, authority: Authority) -> tuple[str, str]:
@@ -142,8 +161,9 @@ def _build_parta(folder: Path, authority: Authority) -> Side:
     home = folder / "parta"
     certificate, key = _certify(home, authority)
     port, federation = free_port(), free_port()
+    cable = Cable(federation)
     configuration = open_configuration(port)
-    configuration["server_name"] = f"localhost:{federation}"
+    configuration["server_name"] = f"localhost:{cable.port}"
     configuration["federation"] = {"mode": "open"}
     configuration["network"] = {"trusted_ca": str(authority.file), "allow_private_addresses": True}
     tls = {"certificate": certificate, "private_key": key}
@@ -153,18 +173,21 @@ def _build_parta(folder: Path, authority: Authority) -> Side:
     file = home / "parta.yaml"
     file.write_text(json.dumps(configuration))
     process = Process(file, port)
-    return Side(configuration["server_name"], process.base_url, process)
+    return Side(process.base_url, process, cable, home)
 
 
 def _build_synapse(folder: Path, authority: Authority) -> Side:
     home = folder / "synapse"
     certificate, key = _certify(home, authority)
     port, federation = free_port(), free_port()
-    name = f"localhost:{federation}"
+    cable = Cable(federation)
     generated = home / "generated.yaml"
     command = [str(find_synapse()), "-m", "synapse.app.homeserver", "--generate-config"]
     subprocess.run(
-        [*command, "-H", name, "-c", str(generated), "--report-stats=no"], cwd=home, check=True, capture_output=True
+        [*command, "-H", f"localhost:{cable.port}", "-c", str(generated), "--report-stats=no"],
+        cwd=home,
+        check=True,
+        capture_output=True,
     )
     configuration = home / "homeserver.yaml"
     settings = {**_read_yaml(generated), **_synapse_settings(port, federation)}
@@ -172,7 +195,7 @@ def _build_synapse(folder: Path, authority: Authority) -> Side:
     settings["federation_custom_ca_list"] = [str(authority.file)]
     configuration.write_text(json.dumps(settings))
     base_url = f"http://127.0.0.1:{port}"
-    return Side(name, base_url, SynapseProcess(home, configuration, base_url))
+    return Side(base_url, SynapseProcess(home, configuration, base_url), cable, home)
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
@@ -202,6 +225,7 @@ def _synapse_settings(port: int, federation: int) -> dict[str, Any]:
             "destination_max_retry_interval": "1s",
             "max_short_retries": 1,
             "max_short_retry_delay": "1s",
+            "max_long_retry_delay": "1s",
         },
         "rc_message": _ALL,
         "rc_registration": _ALL,

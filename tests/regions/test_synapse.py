@@ -1,18 +1,19 @@
 """Parta and a real Synapse: everything that people at two homeservers do together, begun at either side."""
 
-from base64 import b64decode
 from collections.abc import Iterator
 from functools import partial
+from io import BytesIO
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
+from PIL import Image
 
-from tests.kit.strangers import V3, Denied, Person
+from tests.kit.keys import Signer, cross_signing_key, device_keys, one_time_keys
+from tests.kit.strangers import PASSWORD, V3, Denied, Person, ask
 from tests.kit.synapse import Side, federating
 
 VERSIONS = ("10", "11", "12")
-TINY_PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==")
 
 
 class Pair(NamedTuple):
@@ -178,59 +179,144 @@ def test_typing_receipts_and_presence_are_told(pair: Pair, people: tuple[Person,
         other.until(look, f"presence of {one.user_id}")
 
 
-def upload_keys(person: Person) -> dict[str, Any]:
+def publish_keys(person: Person) -> dict[str, Any]:
     """Publish keys of a device, and one to begin with."""
-    device: dict[str, Any] = {
-        "user_id": person.user_id,
-        "device_id": person.device_id,
-        "algorithms": ["m.olm.v1.curve25519-aes-sha2"],
-        "keys": {f"curve25519:{person.device_id}": "A" * 43, f"ed25519:{person.device_id}": "B" * 43},
-        "signatures": {person.user_id: {f"ed25519:{person.device_id}": "C" * 86}},
-    }
-    signed = {"key": "D" * 43, "signatures": {person.user_id: {f"ed25519:{person.device_id}": "C" * 86}}}
-    person.ask(
-        "POST", f"{V3}/keys/upload", {"device_keys": device, "one_time_keys": {"signed_curve25519:AAAA": signed}}
-    )
+    device = device_keys(person.user_id, person.device_id)
+    body = {"device_keys": device, "one_time_keys": one_time_keys("AAAA")}
+    person.ask("POST", f"{V3}/keys/upload", body)
     return device
 
 
-def test_devices_find_each_others_keys_and_send_to_each_other(pair: Pair, people: tuple[Person, Person]) -> None:
+def query_keys(asker: Person, person: Person) -> dict[str, Any]:
+    """The keys of somebody."""
+    found: dict[str, Any] = asker.ask("POST", f"{V3}/keys/query", {"device_keys": {person.user_id: []}})
+    return found
+
+
+def is_told_of_keys(person: Person, whose: Person) -> None:
+    """Sync until it is told that somebody's keys have changed."""
+
+    def look(answer: dict[str, dict[str, list[str]]]) -> bool | None:
+        return True if whose.user_id in answer.get("device_lists", {}).get("changed", ()) else None
+
+    person.until(look, f"keys of {whose.user_id}")
+
+
+def test_devices_find_each_others_keys(pair: Pair, people: tuple[Person, Person]) -> None:
     anna, bob = people
     room_id = meet(pair, anna, bob)
     anna.set_state(room_id, "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
-    bob.told.clear()
-    keys = upload_keys(anna)
-
-    def look(answer: dict[str, dict[str, list[str]]]) -> bool | None:
-        return True if anna.user_id in answer.get("device_lists", {}).get("changed", ()) else None
-
-    bob.until(look, "a changed device")
-    found = bob.ask("POST", f"{V3}/keys/query", {"device_keys": {anna.user_id: []}})["device_keys"][anna.user_id]
-    assert found[anna.device_id]["keys"] == keys["keys"]
-    wanted = {"one_time_keys": {anna.user_id: {anna.device_id: "signed_curve25519"}}}
-    claimed = bob.ask("POST", f"{V3}/keys/claim", wanted)["one_time_keys"][anna.user_id][anna.device_id]
-    assert claimed["signed_curve25519:AAAA"]["key"] == "D" * 43
-    message = {"messages": {anna.user_id: {anna.device_id: {"secret": "s"}}}}
-    bob.ask("PUT", f"{V3}/sendToDevice/org.example.note/n{bob.device_id}", message)
-
-    def read(answer: dict[str, dict[str, list[dict[str, object]]]]) -> dict[str, object] | None:
-        events = answer.get("to_device", {}).get("events", [])
-        return next((event for event in events if event["type"] == "org.example.note"), None)
-
-    assert anna.until(read, "a message to the device")["sender"] == bob.user_id
+    for one, other in ((anna, bob), (bob, anna)):
+        other.told.clear()
+        keys = publish_keys(one)
+        is_told_of_keys(other, one)
+        assert query_keys(other, one)["device_keys"][one.user_id][one.device_id]["keys"] == keys["keys"]
+        wanted = {"one_time_keys": {one.user_id: {one.device_id: "signed_curve25519"}}}
+        claimed = other.ask("POST", f"{V3}/keys/claim", wanted)["one_time_keys"][one.user_id][one.device_id]
+        assert claimed["signed_curve25519:AAAA"]["key"] == "key-AAAA"
 
 
-def test_files_are_fetched_from_the_other_side(pair: Pair, people: tuple[Person, Person]) -> None:
+def publish_cross_signing(person: Person, seed: str) -> dict[str, Any]:
+    """Publish cross-signing keys, those that were there before replaced; they."""
+    master, own = Signer(f"{seed} master"), Signer(f"{seed} own")
+    user_id = person.user_id
+    keys = {
+        "master_key": cross_signing_key(user_id, "master", master),
+        "self_signing_key": cross_signing_key(user_id, "self_signing", own, master),
+        "user_signing_key": cross_signing_key(user_id, "user_signing", Signer(f"{seed} others"), master),
+    }
+    path = f"{V3}/keys/device_signing/upload"
+    try:
+        person.ask("POST", path, keys)
+    except Denied as denial:
+        proof = {"identifier": {"type": "m.id.user", "user": user_id}, "password": PASSWORD}
+        auth = {"type": "m.login.password", "session": denial.body["session"], **proof}
+        person.ask("POST", path, {**keys, "auth": auth})
+    signed = own.sign(device_keys(user_id, person.device_id), user_id)
+    person.ask("POST", f"{V3}/keys/signatures/upload", {user_id: {person.device_id: signed}})
+    return keys
+
+
+def test_cross_signing_keys_and_their_change_are_seen(pair: Pair, people: tuple[Person, Person]) -> None:
     anna, bob = people
-    uri = anna.ask("POST", "/_matrix/media/v3/upload?filename=a.txt", b"a file", "text/plain")["content_uri"]
-    place = uri.removeprefix("mxc://")
-    assert bob.ask("GET", f"/_matrix/client/v1/media/download/{place}") == b"a file"
+    meet(pair, anna, bob)
+    publish_keys(anna)
+    for seed in ("first", "second"):
+        bob.told.clear()
+        keys = publish_cross_signing(anna, seed)
+        is_told_of_keys(bob, anna)
+        (own,) = keys["self_signing_key"]["keys"]
+
+        def is_signed(found: dict[str, Any], own: str = own) -> bool:
+            device = found.get("device_keys", {}).get(anna.user_id, {}).get(anna.device_id, {})
+            return own in device.get("signatures", {}).get(anna.user_id, ())
+
+        found = bob.ask_until(lambda: query_keys(bob, anna), is_signed)
+        for kind in ("master_key", "self_signing_key"):
+            assert found[kind + "s"][anna.user_id]["keys"] == keys[kind]["keys"]
+        assert anna.user_id not in found.get("user_signing_keys", {})
+
+
+def test_a_room_s_policy_server_is_asked(sides: dict[str, Side], pair: Pair, people: tuple[Person, Person]) -> None:
+    anna, bob = people
+    room_id = meet(pair, anna, bob)
+    server = sides["parta"]
+    key = ask(server.base_url, "GET", "/.well-known/matrix/policy_server")["public_keys"]
+    bob.hears(room_id, anna.set_state(room_id, "m.room.policy", {"via": server.name, "public_keys": key}))
+    before = count_requests(server, "/_matrix/policy/v1/sign")
+    for one, other in ((anna, bob), (bob, anna)):
+        other.hears(room_id, one.say(room_id, "recommended"))
+    assert count_requests(server, "/_matrix/policy/v1/sign") > before
+
+
+def count_requests(side: Side, path: str) -> float:
+    """How many requests Parta has answered with success on a path."""
+    lines = ask(side.base_url, "GET", "/metrics").decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if f'route="{path}"' in line and 'status="200"' in line)
+
+
+def draw(size: tuple[int, int] = (300, 200)) -> bytes:
+    """A picture."""
+    drawn = BytesIO()
+    Image.new("RGB", size, "navy").save(drawn, "PNG")
+    return drawn.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "content", "shown"),
+    [
+        ("a.txt", "text/plain", b"a file", "inline"),
+        ("\u043a\u043b\u0430\u0441\u0441 5\u0411.csv", "text/csv", b"1,2\n" * 700_000, "inline"),
+        ("a.html", "text/html", b"<script>", "attachment"),
+        ("", "application/octet-stream", bytes(range(256)) * 300, "attachment"),
+    ],
+)
+def test_files_are_fetched_from_the_other_side(  # noqa: PLR0913 - a file has these parts
+    pair: Pair, people: tuple[Person, Person], name: str, content_type: str, content: bytes, shown: str
+) -> None:
+    anna, bob = people
+    path = "/_matrix/media/v3/upload" + (f"?filename={quote(name)}" if name else "")
+    uri = anna.ask("POST", path, content, content_type)["content_uri"]
+    for _ in range(2):  # as it comes, and as it is kept
+        reply = bob.fetch(f"/_matrix/client/v1/media/download/{uri.removeprefix('mxc://')}")
+        assert reply.content == content
+        assert reply.headers["content-type"].partition(";")[0] == content_type
+        assert reply.headers["content-disposition"].startswith(shown)
+        assert quote(name, safe="") in quote(unquote(reply.headers["content-disposition"]), safe="")
     assert bob.denied("GET", f"/_matrix/client/v1/media/download/{pair.home.name}/nothing").status == 404
-    thumbnail = anna.ask("POST", "/_matrix/media/v3/upload", TINY_PNG, "image/png")["content_uri"].removeprefix(
+
+
+@pytest.mark.parametrize(("width", "height", "method"), [(32, 32, "crop"), (96, 96, "crop"), (320, 240, "scale")])
+def test_thumbnails_are_made_of_pictures_of_the_other_side(
+    people: tuple[Person, Person], width: int, height: int, method: str
+) -> None:
+    anna, bob = people
+    place = anna.ask("POST", "/_matrix/media/v3/upload", draw((800, 600)), "image/png")["content_uri"].removeprefix(
         "mxc://"
     )
-    small = bob.ask("GET", f"/_matrix/client/v1/media/thumbnail/{thumbnail}?width=32&height=32&method=scale")
-    assert small.startswith((b"\x89PNG", b"\xff\xd8"))
+    wanted = f"width={width}&height={height}&method={method}"
+    small = bob.ask("GET", f"/_matrix/client/v1/media/thumbnail/{place}?{wanted}")
+    assert Image.open(BytesIO(small)).size == (width, height)
 
 
 def test_rooms_are_found_by_alias_and_in_the_directory(pair: Pair, people: tuple[Person, Person]) -> None:
@@ -296,18 +382,3 @@ def test_a_room_is_followed_where_it_is_upgraded(pair: Pair, people: tuple[Perso
     assert tombstone["replacement_room"] == new
     bob.join(new, pair.home.name)
     anna.hears(new, bob.say(new, "moved"))
-
-
-def test_what_both_did_while_they_were_parted_comes_to_the_same(pair: Pair, people: tuple[Person, Person]) -> None:
-    anna, bob = people
-    room_id = meet(pair, anna, bob, "11")
-    levels = anna.state(room_id, "m.room.power_levels")
-    levels["users"][bob.user_id] = 50
-    bob.hears(room_id, anna.set_state(room_id, "m.room.power_levels", levels))
-    with pair.away.away():
-        anna.set_state(room_id, "m.room.topic", {"topic": "of Anna"})
-        demoted = {**levels, "users": {anna.user_id: 100}}
-        last = anna.set_state(room_id, "m.room.power_levels", demoted)
-    bob.hears(room_id, last)
-    assert bob.denied("PUT", f"{bob.room(room_id)}/state/m.room.topic/", {"topic": "of Bob"}).status == 403
-    assert bob.state(room_id, "m.room.topic") == anna.state(room_id, "m.room.topic") == {"topic": "of Anna"}
