@@ -68,15 +68,22 @@ def find_port() -> int:
     raise AssertionError("no port is free")
 
 
+async def _say_nothing() -> None:
+    """An outbox that does not begin."""
+
+
 @dataclass(kw_only=True, eq=False)
 class Region(Callers):
-    """One server; `server` is the one that runs, None while it is stopped. Its clock is `late_ms` ahead of the real."""
+    """One server; `server` is the one that runs, None while it is stopped. Its clock is `late_ms` ahead of the real.
+    While it `is_silent`, it tells the others nothing but what a test has it ask them.
+    """
 
     name: ServerName
     settings: Settings
     place: Place
     server: Server | None = None
     late_ms: int = 0
+    is_silent: bool = False
     cut_from: set[ServerName] = field(default_factory=set)
 
     async def begin(self) -> None:
@@ -86,6 +93,9 @@ class Region(Callers):
         )
         outward: Any = self.server.core.outward
         outward.ask, outward.open = self._guard(outward.ask), self._guard(outward.open)
+        if self.is_silent:
+            sending: Any = self.server.sending
+            sending.resume = _say_nothing
         open_doors(self.server.doors[1:], reactor_in_use())
         await self.server.prepare()
 
@@ -177,6 +187,8 @@ class RegionsCase(TestCase):
     timeout = 120
     dialects: tuple[Dialect, Dialect] = ("sqlite", "sqlite")
     mode: Literal["open", "list"] = "open"
+    silent = False
+    """Whether the regions tell each other only what the test has them ask."""
     configuration: dict[str, Any] = {}
     begun = 2
     """How many of the two begin."""
@@ -209,7 +221,7 @@ class RegionsCase(TestCase):
             settings = msgspec.structs.replace(settings, database=database)
         else:
             settings = msgspec.structs.replace(settings, database=place.settings)
-        region = Region(name=server, settings=settings, place=place)
+        region = Region(name=server, settings=settings, place=place, is_silent=self.silent)
         self.regions.append(region)
         self.addCleanup(region.stop)
         return region
