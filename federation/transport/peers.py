@@ -30,6 +30,8 @@ MOST_LINES: Final = 10_000
 SMALL: Final = 1 << 17
 """Answers up to that size are decoded at once, larger ones by another thread."""
 MOST_ERROR_BYTES: Final = 1 << 16
+LEAST_S: Final = 5.0
+"""How long an answer is waited for although finding the server has taken all the time there was."""
 _AWAY: Final = frozenset({502, 503, 504})
 """What a proxy answers for a server that is away."""
 _REPEATABLE: Final = frozenset({"GET", "PUT"})
@@ -103,6 +105,7 @@ class Peers:
         self._sender = sender
         self._lines: dict[ServerName, Line] = {}
         self.on_heard: Callable[[ServerName], None] = lambda server: None
+        self._is_stopped = False
 
     async def begin(self) -> None:
         """Remember who could not be reached before the restart."""
@@ -172,6 +175,10 @@ class Peers:
             line.retry_ms = 0
         self.on_heard(server)
 
+    def stop(self) -> None:
+        """End: what is broken off from now on is no failure of theirs, and not remembered as one."""
+        self._is_stopped = True
+
     def retry_ms(self, server: ServerName) -> int:
         """Until when the server is left alone; a time that has gone by if it is not."""
         line = self._lines.get(server)
@@ -238,10 +245,12 @@ class Peers:
                 self._lines.pop(destination, None)
 
     async def _carry(self, destination: ServerName, request: Outgoing, go: Callable[[Outgoing], Awaitable[A]]) -> A:
+        until_ms = self._sender.now_ms() + int(request.within_s * 1000)
         places = await self._sender.discovery.find(destination)
         is_repeatable = request.method in _REPEATABLE or request.url.startswith(_OURS)
         headers = {**request.headers, "Host": places.host_header, "User-Agent": "Parta"}
-        request = replace(request, url=_url(places, request.url), headers=headers, to=places)
+        left_s = max((until_ms - self._sender.now_ms()) / 1000, min(LEAST_S, request.within_s))
+        request = replace(request, url=_url(places, request.url), headers=headers, to=places, within_s=left_s)
         try:
             try:
                 return await go(request)
@@ -261,7 +270,7 @@ class Peers:
 
     def _failed(self, destination: ServerName, line: Line, began: int) -> None:
         """Note a failure, once for all that began before it."""
-        if line.failures != began:
+        if line.failures != began or self._is_stopped:
             return
         line.fail(self._sender.now_ms(), self._sender.chance())
         _log.log(logging.INFO if began else logging.WARNING, "%s cannot be reached", destination)

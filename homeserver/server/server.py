@@ -223,6 +223,7 @@ class Server:
         self.cooperation.rounds.stop()
         self.retention.stop()
         self.region.regions.stop()
+        self.region.peers.stop()
         self.remote.stop()
         self.rooms.delayed.stop()
         self.rooms.follower.stop()

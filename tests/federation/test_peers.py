@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -11,14 +12,16 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from federation.discovery import find_places
 from federation.ed25519 import SigningKey
 from federation.errors import BadAnswer, PeerRefused, PeerUnreachable, Refused
 from federation.ids import ServerName
 from federation.pieces import LARGE
 from federation.requests import check_request, parse_request_auth
+from federation.transport.agent import Incoming, Outgoing
 from federation.transport.discovery import Discovery, Sources
 from federation.transport.lines import AT_ONCE, FIRST_DELAY_MS
-from federation.transport.peers import MOST_LINES, SMALL, Peers, Sender, Standing
+from federation.transport.peers import LEAST_S, MOST_LINES, SMALL, Peers, Sender, Standing
 from tests.kit.databases import reactor_in_use
 from tests.kit.elsewhere import ElsewhereCase, Said
 
@@ -41,6 +44,22 @@ class Kept:
             self.rows.pop(server, None)
         else:
             self.rows[server] = standing
+
+
+@dataclass
+class Found:
+    """Where servers are, as the test says."""
+
+    find: Any
+    forget: Any = None
+
+
+@dataclass
+class Outside:
+    """What is asked outside, as the test says."""
+
+    ask: Any
+    open: Any = None
 
 
 class PeersCase(ElsewhereCase):
@@ -125,6 +144,22 @@ class Asking(PeersCase):
                     await asking
         assert self.site.asked == []
 
+    async def test_the_time_in_which_a_server_is_found_is_part_of_that_in_which_it_answers(self) -> None:
+        found, waited = find_places(self.north), list[float]()
+
+        async def find(_: ServerName) -> Any:
+            self.now += 8_000
+            return found
+
+        async def ask(request: Outgoing) -> Incoming:
+            waited.append(request.within_s)
+            return Incoming(status=200, headers={}, body=b"{}")
+
+        sender = replace(self.peers._sender, discovery=Found(find), outward=Outside(ask))
+        for within_s in (30.0, 10.0, 3.0):
+            await Peers(sender).ask(self.north, "GET", PATH, timeout_s=within_s)
+        assert waited == [22.0, LEAST_S, 3.0]
+
     async def test_only_an_object_is_an_answer(self) -> None:
         self.say(b'{"a": 1}')
         assert await self.ask() == {"a": 1}
@@ -207,6 +242,19 @@ class Asking(PeersCase):
             with pytest.raises(PeerUnreachable):
                 await each
         assert self.kept.rows[away].failures == 1
+
+    async def test_what_is_broken_off_because_this_server_ends_is_no_failure(self) -> None:
+        self.say(silent=True)
+        asking = Deferred.fromCoroutine(self.ask())
+        for _ in range(4_000):
+            if self.site.asked:
+                break
+            await deferLater(reactor_in_use(), 0.005)
+        self.peers.stop()
+        asking.cancel()
+        with pytest.raises(PeerUnreachable):
+            await asking
+        assert self.kept.rows == {}
 
     async def test_a_proxy_before_a_server_that_is_away_says_so(self) -> None:
         self.say(status=502)
