@@ -111,7 +111,7 @@ async def ask_for(ask: AskToSign | None, used: PolicyServer, event: Event) -> Ev
         check_policy_signature(signed, *used)
     except PeerRefused as refusal:
         raise NotRecommended(f"the room's policy server does not recommend it: {refusal}", refusal) from None
-    except (RemoteFault, BadEvent) as fault:
+    except (RemoteFault, Refused, BadEvent) as fault:
         raise NotRecommended(f"the room's policy server does not recommend it: {fault}") from None
     return signed
 

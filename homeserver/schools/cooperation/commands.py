@@ -135,7 +135,7 @@ async def _list(embassy: Embassy, args: Namespace, say: Say) -> None:
         for each, rooms in page:
             state, day = _describe_state(each, embassy.bureau.desk.world.now_ms()), _describe_day(each.until_ms)
             peer = f"{each.peer_org_id} of {each.peer_server}"
-            say(f"{each.cooperation_id}  {state}  {each.kind}  until {day}  {peer}  {len(rooms)} rooms  {each.title}")
+            say(f"{each.cooperation_id}  {state}  {each.kind}  until {day}  {peer}  rooms: {len(rooms)}  {each.title}")
         after = page[-1][0].cooperation_id
 
 

@@ -6,6 +6,7 @@ policy of the host's region. Its access list names the regions of its cooperatio
 School: rows 63, 67, 68
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -53,6 +54,7 @@ class Without:
 
 
 AS_IT_IS: Final = Without()
+_log: Final = logging.getLogger(__name__)
 
 
 class Network:
@@ -123,11 +125,20 @@ class Network:
                 await self._rooms.commit(changes, also)
                 self._facts.heed([SchoolChanged(position=0, people=people, rooms=frozenset(room_ids))])
 
-    async def settle_each(self, room_ids: Iterable[RoomID]) -> None:
-        """Put rooms right, each in a unit of its own; those that are no cooperation's stay as they are."""
+    async def settle_each(self, room_ids: Iterable[RoomID]) -> set[RoomID]:
+        """Put rooms right, each in a unit of its own; those that are no cooperation's stay as they are.
+
+        Gives those that could not be put right now: one room keeps no other waiting.
+        """
+        left = set()
         for room_id in sorted(room_ids):
-            if await self._database.read(find_organisation_of_room, room_id):
-                await self.settle([room_id], why="does not belong there")
+            try:
+                if await self._database.read(find_organisation_of_room, room_id):
+                    await self.settle([room_id], why="does not belong there")
+            except Refused as fault:
+                _log.warning("the room %s of a cooperation is not as it should be: %s", room_id, fault)
+                left.add(room_id)
+        return left
 
     def find_shared(self, room_id: RoomID) -> frozenset[RoomID]:
         """The room itself if it is one that cooperations of ours host and is in memory, else nothing."""

@@ -119,14 +119,15 @@ class Rounds:
             everything = self.world.now_ms() - looked_ms >= _ALL_MS
             if everything:
                 looked_ms = self.world.now_ms()
-                await self._settle_all()
+                left = await self._settle_all()
             else:
                 found = await self._database.read(load_rooms_with, sorted(people))
-                await self._network.settle_each(rooms.union(*found.values(), await self._load_refused()))
+                left = await self._network.settle_each(rooms.union(*found.values(), await self._load_refused()))
             untold = await self._claims.recall(None if everything else people)
             await self._notices.tell()
             await self._claims.renew()
             self._people |= untold
+            self._rooms |= left
             self._tally = await self._database.read(count_cooperations, self.world.now_ms())
             self._all_at_ms = looked_ms
 
@@ -136,11 +137,12 @@ class Rounds:
         refused = [host for host in hosts if not self.may_talk(host)]
         return await self._database.read(load_rooms_of_hosts, refused) if refused else []
 
-    async def _settle_all(self) -> None:
-        after = ""
+    async def _settle_all(self) -> set[RoomID]:
+        after, left = "", set[RoomID]()
         while page := await self._database.read(load_rooms_page, after, _PAGE):
-            await self._network.settle_each(page)
+            left |= await self._network.settle_each(page)
             after = page[-1]
+        return left
 
     def _begin(self) -> None:
         if self._stopped:
