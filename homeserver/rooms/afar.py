@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from federation.errors import BadAnswer, BadIdentifier, Refused, RemoteFault
-from federation.ids import RoomID, ServerName, UserID, parse_server_name
+from federation.ids import EventID, RoomID, ServerName, UserID, parse_server_name
 from federation.transport.peers import Peers
 from homeserver.policy import LookElsewhere, NotFound, Policy, allows
 from homeserver.rooms.directory import MOST_ROOMS, Search
@@ -42,9 +42,10 @@ class Level:
 
 
 class Dated(NamedTuple):
-    """An event that some server found by its date."""
+    """An event that a server says it found by its date."""
 
-    event_id: str
+    server: ServerName
+    event_id: EventID
     at_ms: int
 
 
@@ -137,7 +138,7 @@ class RoomsAfar:
             event_id, found_ms = answer.get("event_id"), answer.get("origin_server_ts")
             is_good = isinstance(event_id, str) and _EVENT_ID.fullmatch(event_id) is not None
             if is_good and type(found_ms) is int and (found_ms <= at_ms if backwards else found_ms >= at_ms):
-                return Dated(str(event_id), found_ms)
+                return Dated(server, EventID(str(event_id)), found_ms)
         return None
 
 

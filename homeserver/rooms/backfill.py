@@ -59,6 +59,17 @@ class Backfill:
         self._vain[room.room_id] = now_ms + AGAIN_MS
         return None
 
+    async def fetch_event(self, room: Room, server: ServerName, event_id: EventID) -> None:
+        """Fetch one event of a room's past that a server says it has, so that it can be shown; it may come to nothing.
+
+        Spec: server-server-api#get_matrixfederationv1timestamp_to_eventroomid
+        """
+        async with self._world.turns.of(room.room_id):
+            now = await self._world.rooms.load(room.room_id)
+            if now is not None:
+                events = await self._world.outside.events(server, (now.room_id, now.version), [event_id])
+                await self._take(now, server, events)
+
     async def _fetch(self, room_id: RoomID, servers: Sequence[ServerName], missing: Sequence[EventID]) -> bool:
         room = await self._world.rooms.load(room_id)
         if room is None:

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from federation.transport.agent import Unreachable
 from tests.kit.neighbours import NeighboursCase
+from tests.kit.people import Person
 from tests.kit.region import RegionsCase, now_ms
 
 PROFILE = "/query/profile"
@@ -141,18 +142,61 @@ class SpacesAfar(NeighboursCase):
 
 
 class Dates(NeighboursCase):
+    """Bob joined after something was said; when that was, only the north knows."""
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
+        await super().setUp()
+        self.room_id = await self.alice.create_room(preset="public_chat")
+        self.first = await self.alice.send(self.room_id, "First")
+        self.between_ms = now_ms() + 1
+        while now_ms() <= self.between_ms:
+            await self.alice.send(self.room_id, "More")
+        self.late = [await self.alice.send(self.room_id, f"Late {number}") for number in range(3)]
+        await self.enter(self.bob, self.room_id)
+        self.path = f"/_matrix/client/v1/rooms/{quote(self.room_id)}/timestamp_to_event"
+
+    async def find(self, person: Person, at_ms: int, way: str) -> str:
+        return str((await person.ok("GET", self.path, ts=at_ms, dir=way))["event_id"])
+
     async def test_an_event_from_before_the_join_is_found_by_its_date(self) -> None:
-        room_id = await self.alice.create_room(preset="public_chat")
-        first = await self.alice.send(room_id, "First")
-        between_ms = now_ms() + 1
-        while now_ms() <= between_ms:
-            await self.alice.send(room_id, "More")
-        await self.enter(self.bob, room_id)
-        path = f"/_matrix/client/v1/rooms/{quote(room_id)}/timestamp_to_event"
-        expected = await self.alice.ok("GET", path, ts=between_ms, dir="b")
-        found = await self.bob.ok("GET", path, ts=between_ms, dir="b")
-        assert found == expected
-        assert first is not None
+        for way in ("b", "f"):
+            expected = await self.alice.ok("GET", self.path, ts=self.between_ms, dir=way)
+            assert await self.bob.ok("GET", self.path, ts=self.between_ms, dir=way) == expected
+
+    async def test_what_lies_around_it_can_be_read_from_there(self) -> None:
+        found = await self.find(self.bob, self.between_ms, "b")
+        room = f"/rooms/{quote(self.room_id)}"
+        around = await self.bob.ok("GET", f"{room}/context/{quote(found)}", limit=2)
+        assert around["event"]["event_id"] == found
+        said = []
+        page = {"end": around["start"]}
+        while "end" in page:
+            page = await self.bob.ok("GET", f"{room}/messages", dir="b", limit=3, **{"from": page["end"]})
+            said += [event["event_id"] for event in page["chunk"]]
+        assert self.first in said
+        whole = await self.bob.ok("GET", f"{room}/messages", dir="b", limit=100)
+        theirs = await self.alice.ok("GET", f"{room}/messages", dir="b", limit=100)
+        assert [each["event_id"] for each in whole["chunk"]] == [each["event_id"] for each in theirs["chunk"]]
+
+    async def test_an_event_that_is_known_here_is_found_where_nobody_can_be_asked(self) -> None:
+        found = await self.find(self.bob, self.between_ms, "f")
+        await self.north.stop()
+        assert await self.find(self.bob, self.between_ms, "f") == found
+
+    async def test_a_lie_about_dates_finds_nothing_else(self) -> None:
+        line = self.overhear(self.south)
+        joined = await self.find(self.bob, 2**50, "b")
+        for lie in (
+            {"event_id": "$none", "origin_server_ts": self.between_ms},
+            {"event_id": joined, "origin_server_ts": self.between_ms},
+            {"event_id": self.late[0], "origin_server_ts": self.between_ms + 2**40},
+            {"event_id": 1, "origin_server_ts": "x"},
+            {},
+        ):
+            line.answers["/timestamp_to_event/"] = lie
+            assert await self.find(self.bob, self.between_ms, "f") == joined, lie
+            answer = await self.bob.call("GET", f"{self.path}?ts={self.between_ms}&dir=b")
+            assert answer.status == 404, lie
 
 
 class Tokens(RegionsCase):

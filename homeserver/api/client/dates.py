@@ -17,7 +17,7 @@ def routes(dates: Dates) -> tuple[Route, ...]:
             raise MissingParam("ts")
         backwards = call.query.choice("dir", ("f", "b")) == "b"
         found = await dates.find(call.caller.user_id, call.params["roomId"], at_ms, backwards=backwards)
-        return {"event_id": found.event_id, "origin_server_ts": found.at_ms}
+        return {"event_id": found.event_id, "origin_server_ts": found.event.origin_server_ts}
 
     return (
         Route(
