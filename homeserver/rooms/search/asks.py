@@ -65,12 +65,12 @@ class SearchAsk:
 
 
 class Point(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    """Where a page begins: in the block of matches that lie before a bound, behind `key` in their order; `count` is
+    """Where a page begins: in the block of matches that lie before a place, behind `key` in their order; `count` is
     what the first page counted, None on that one; `group` whose results alone are wanted.
     """
 
     digest: str
-    before: tuple[_Number, _Number] = (FAR, FAR)
+    before: _Number = FAR
     rank: _Number = FAR
     stream: _Number = FAR
     nid: _Number = FAR

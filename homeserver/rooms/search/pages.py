@@ -16,7 +16,6 @@ from homeserver.storage.database import Txn
 from homeserver.storage.events import RoomEvent, load_whole
 from homeserver.storage.search.matches import (
     FAR,
-    Bound,
     Ground,
     Wanted,
     load_grounds,
@@ -31,7 +30,7 @@ MOST_AT_ONCE: Final = 500
 """How many matches are judged, and ranked among each other, at a time: older ones come after them."""
 MOST_TIMES: Final = 4
 """How often at most for one page, which ends then although it is not full."""
-_FIRST: Final[Key] = (FAR[0], *FAR)
+_FIRST: Final[Key] = (FAR, FAR, FAR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +104,7 @@ def read_page(txn: Txn, quest: Quest, point: Point) -> Found:
     """The page of results that begins at a point."""
     quest = quest.within(point.group)
     limit = quest.ask.limit
-    chosen: list[tuple[Bound, Hit, Seen]] = []
+    chosen: list[tuple[int, Hit, Seen]] = []
     count, before, behind = point.count, point.before, point.key
     for _ in range(MOST_TIMES):
         block = _Block(txn, quest, point.group, before)
@@ -123,22 +122,21 @@ def read_page(txn: Txn, quest: Quest, point: Point) -> Found:
     return found
 
 
-def _move(point: Point, before: Bound, key: Key, count: int) -> Point:
+def _move(point: Point, before: int, key: Key, count: int) -> Point:
     rank, stream, nid = key
     return msgspec.structs.replace(point, before=before, rank=rank, stream=stream, nid=nid, count=count)
 
 
 class _Block:
-    """So many of the newest matches as are judged at a time, `before` a bound; `end` is the bound before which those
+    """So many of the newest matches as are judged at a time, `before` a place; `end` is the place before which those
     lie that follow, None if none do.
     """
 
-    def __init__(self, txn: Txn, quest: Quest, group: tuple[str, str] | None, before: Bound) -> None:
+    def __init__(self, txn: Txn, quest: Quest, group: tuple[str, str] | None, before: int) -> None:
         self._txn = txn
         self._quest = quest
         matches = load_matches(txn, list(quest.grounds.values()), quest.wanted(group), before, MOST_AT_ONCE)
-        last = matches[-1] if len(matches) == MOST_AT_ONCE else None
-        self.end = None if last is None else (last.stream, last.nid)
+        self.end = matches[-1].place if len(matches) == MOST_AT_ONCE else None
         self.matches = judge_matches(txn, quest.user_id, quest.grounds, matches)
 
     def choose(self, behind: Key, most: int) -> Iterator[tuple[Hit, Seen]]:

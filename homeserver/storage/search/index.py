@@ -18,6 +18,9 @@ from homeserver.storage.search.words import KINDS, text_of, words_in
 AT_ONCE: Final = 50
 """How many events a unit of work indexes."""
 
+PLACES: Final = 1 << 20
+"""How many places of texts there are to a position of the stream."""
+
 _PAGES: Final = 200
 """How many pages of the index one step of clearing writes."""
 
@@ -26,11 +29,11 @@ _TO_FIND: Final = (
     " WHERE stream IS NOT NULL AND type IN ('m.room.message', 'm.room.name', 'm.room.topic')"
 )
 _TEXT: Final = Insert(
-    "INSERT INTO search_texts (nid, about_nid, room_nid, stream, kind, stems) VALUES (?, ?, ?, ?, ?, ?)"
+    "INSERT INTO search_texts (place, nid, about_nid, room_nid, stream, kind, stems) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 _VECTOR: Final = Insert(
-    "INSERT INTO search_texts (nid, about_nid, room_nid, stream, kind, stems)"
-    " VALUES (?, ?, ?, ?, ?, array_to_tsvector(?))"
+    "INSERT INTO search_texts (place, nid, about_nid, room_nid, stream, kind, stems)"
+    " VALUES (?, ?, ?, ?, ?, ?, array_to_tsvector(?))"
 )
 _WAITING: Final = Insert("INSERT INTO search_waiting (nid) VALUES (?) ON CONFLICT DO NOTHING")
 _EDITED: Final = (
@@ -147,7 +150,8 @@ def _index(txn: Txn, events: Sequence[_Found]) -> None:
     present = txn.all_in("SELECT nid FROM search_texts WHERE nid {in}", waiting)
     for (nid,) in present:
         del waiting[nid]
-    texts = _read_texts(txn, list(waiting.values()))
+    # FTS5 writes down what it has gathered whenever a row comes before the last
+    texts = sorted(_read_texts(txn, list(waiting.values())), key=lambda text: (text.about[1], text.event.nid))
     stems = stems_of(txn, {word for text in texts for word in text.words})
     for event, about, words in texts:
         _append(txn, event, about, sorted({stems[word] for word in words}))
@@ -181,9 +185,19 @@ def _is_edit(content: dict[str, Any]) -> bool:
     return relation is not None and relation.type == "m.replace"
 
 
+def _find_place(txn: Txn, event: _Found, about: tuple[int, int]) -> int:
+    """The first place of a position is that of the event which has it; those that share it come one after the other."""
+    nid, stream = about
+    first = stream * PLACES
+    if nid == event.nid and stream > 0:
+        return first
+    row = txn.one("SELECT MAX(place) FROM search_texts WHERE place >= ? AND place < ?", (first, first + PLACES))
+    return first + 1 if row is None or row[0] is None else int(row[0]) + 1
+
+
 def _append(txn: Txn, event: _Found, about: tuple[int, int], stems: Iterable[str]) -> None:
     marked = [mark_stem(event.room_nid, stem) for stem in stems]
-    row = (event.nid, about[0], event.room_nid, about[1], KINDS[event.type])
+    row = (_find_place(txn, event, about), event.nid, about[0], event.room_nid, about[1], KINDS[event.type])
     if txn.dialect == "sqlite":
         txn.append(_TEXT, (*row, " ".join(marked)))
     else:

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeAlias
+from itertools import chain
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -10,12 +11,17 @@ from federation.ids import EventID, RoomID, UserID
 from federation.versions import ROOM_VERSIONS
 from homeserver.storage.database import Row, Txn
 from homeserver.storage.rooms import RoomRecord
-from homeserver.storage.search.index import mark_stem
+from homeserver.storage.search.index import PLACES, mark_stem
 from homeserver.storage.search.words import KINDS
 
-Bound: TypeAlias = tuple[int, int]
-"""Before what matches lie, which are in the order of (stream, nid)."""
-FAR: Final[Bound] = (2**63 - 1, 2**63 - 1)
+FAR: Final = 2**63 - 1
+"""A place behind which nothing lies."""
+_TIMES: Final = 10
+"""How many times as many matches of a room as are wanted a GIN index is asked for, at most."""
+_MANY_ROOMS: Final = 50
+"""In more rooms the last texts of all are looked at first."""
+_FEWEST: Final = 20
+"""How many matches of a room are read at first, at least, where there are many rooms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +31,11 @@ class Ground:
     record: RoomRecord
     upto: int
     left: bool
+
+    @property
+    def end(self) -> int:
+        """The place before which the texts lie that may be found."""
+        return min((self.upto + 1) * PLACES, FAR)
 
 
 class Match(NamedTuple):
@@ -41,6 +52,7 @@ class Match(NamedTuple):
     about_group: int
     stream: int
     sender: UserID
+    place: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,59 +89,129 @@ def _read_ground(row: Row) -> Ground:
         nid=nid, room_id=RoomID(room_id), version=ROOM_VERSIONS[version], creator=UserID(creator), kind=kind
     )
     left = membership != "join"
-    return Ground(record=record, upto=stream if left else FAR[0], left=left)
+    return Ground(record=record, upto=stream if left else FAR, left=left)
 
 
-_ON_SQLITE: Final = (
-    "FROM json_each(?) wanted CROSS JOIN search_fts i CROSS JOIN search_texts s ON s.nid = i.rowid{events}"
-    " WHERE i.search_fts MATCH json_extract(wanted.value, '$[0]')"
-    " AND s.stream <= json_extract(wanted.value, '$[1]'){which}"
-)
-_ON_POSTGRESQL: Final = (
-    "FROM unnest(CAST(? AS text[]), CAST(? AS bigint[])) AS wanted (stems, upto) CROSS JOIN LATERAL"
-    " (SELECT s.room_nid, s.nid, s.about_nid, s.stream FROM search_texts s{events}"
-    " WHERE s.stems @@ CAST(wanted.stems AS tsquery) AND s.stream <= wanted.upto{which}) AS s"
-)
 _SENDER: Final = " JOIN events e ON e.nid = s.about_nid"
-_MATCH: Final = (
-    "SELECT f.room_nid, f.nid, t.group_nid, t.stream, f.about_nid, a.event_id, a.group_nid, f.stream, a.sender"
-    " FROM (SELECT s.room_nid, s.nid, s.about_nid, s.stream {found} ORDER BY s.stream DESC, s.nid DESC LIMIT ?) AS f"
-    " JOIN events t ON t.nid = f.nid JOIN events a ON a.nid = f.about_nid ORDER BY f.stream DESC, f.nid DESC"
+_ON_SQLITE: Final = (
+    "SELECT s.room_nid, s.place FROM search_fts i CROSS JOIN search_texts s ON s.place = i.rowid{events}"
+    " WHERE i.search_fts MATCH ? AND i.rowid < ? AND i.rowid > ?{which} ORDER BY i.rowid DESC LIMIT ?"
+)
+_WANTED: Final = (
+    "WITH wanted (room_nid, stems, high, low) AS (SELECT * FROM"
+    " unnest(CAST(? AS bigint[]), CAST(? AS text[]), CAST(? AS bigint[]), CAST(? AS bigint[])))"
+)
+_SOME: Final = (
+    " SELECT s.room_nid, s.place, s.number FROM wanted CROSS JOIN LATERAL"
+    " (SELECT found.*, count(*) OVER () AS number FROM"
+    " (SELECT s.room_nid, s.place FROM search_texts s{events} WHERE s.stems @@ CAST(wanted.stems AS tsquery)"
+    " AND s.place + 0 < wanted.high AND s.place + 0 > wanted.low{which} LIMIT ?) AS found"
+    " ORDER BY place DESC LIMIT ?) AS s"
+)
+"""The sums keep the planner from an index of places, which says nothing of the words."""
+_DENSE: Final = (
+    " SELECT s.room_nid, s.place, 0 FROM wanted CROSS JOIN LATERAL"
+    " (SELECT s.room_nid, s.place FROM search_texts s{events}"
+    " WHERE s.room_nid = wanted.room_nid AND (s.stems @@ CAST(wanted.stems AS tsquery)) IS TRUE"
+    " AND s.place < wanted.high AND s.place > wanted.low{which} ORDER BY s.place DESC LIMIT ?) AS s"
+)
+_LAST: Final = (
+    ", last AS (SELECT * FROM search_texts WHERE place < (SELECT MAX(high) FROM wanted)"
+    " ORDER BY place DESC LIMIT 5000) SELECT s.room_nid, s.place, 0 FROM last s"
+    " JOIN wanted ON wanted.room_nid = s.room_nid{events}"
+    " WHERE s.stems @@ CAST(wanted.stems AS tsquery) AND s.place < wanted.high{which} ORDER BY s.place DESC LIMIT ?"
+)
+_MATCHES: Final = (
+    "SELECT s.room_nid, t.nid, t.group_nid, t.stream, a.nid, a.event_id, a.group_nid, s.stream, a.sender, s.place"
+    " FROM search_texts s JOIN events t ON t.nid = s.nid JOIN events a ON a.nid = s.about_nid WHERE s.place {in}"
 )
 
 
-def load_matches(txn: Txn, grounds: Sequence[Ground], wanted: Wanted, before: Bound, most: int) -> list[Match]:
-    """The texts in these rooms that are wanted, that lie before a bound, the newest places first."""
-    if not grounds or not wanted.stems or not wanted.types:
-        return []
-    found, params = _found(txn, grounds, wanted, before)
-    return [Match(*row) for row in txn.all(_MATCH.format(found=found), (*params, most))]
+class _Text(NamedTuple):
+    """A text that has the words, by its place."""
+
+    room_nid: int
+    place: int
+
+
+class _Span(NamedTuple):
+    """Where in a room to look: below a place and above another."""
+
+    room_nid: int
+    high: int
+    low: int
+
+
+def load_matches(txn: Txn, grounds: Sequence[Ground], wanted: Wanted, before: int, most: int) -> list[Match]:
+    """The texts in these rooms that are wanted, that lie before a place, the newest places first."""
+    spans = [_Span(ground.record.nid, min(ground.end, before), -FAR) for ground in grounds]
+    matches = [Match(*row) for row in txn.all_in(_MATCHES, _find_newest(txn, spans, wanted, most))]
+    return sorted(matches, key=lambda match: match.place, reverse=True)
 
 
 def load_matched_rooms(txn: Txn, grounds: Sequence[Ground], wanted: Wanted) -> set[int]:
     """Those of the rooms that have something that is wanted."""
-    if not grounds or not wanted.stems or not wanted.types:
-        return set()
-    found, params = _found(txn, grounds, wanted, FAR)
-    return {room_nid for (room_nid,) in txn.all(f"SELECT DISTINCT s.room_nid {found}", params)}
+    spans = [_Span(ground.record.nid, ground.end, -FAR) for ground in grounds]
+    return {text.room_nid for text in _walk(txn, spans, wanted, 1)}
 
 
-def _found(txn: Txn, grounds: Sequence[Ground], wanted: Wanted, before: Bound) -> tuple[str, Sequence[object]]:
-    """What follows the columns of a query, and its parameters."""
-    which, chosen = _which(wanted, before)
-    events = _SENDER if wanted.senders is not None or wanted.not_senders else ""
-    ends = [min(ground.upto, before[0]) for ground in grounds]
-    if txn.dialect == "sqlite":
-        asked = [_match_form(ground.record.nid, wanted.stems) for ground in grounds]
-        pairs = msgspec.json.encode(list(zip(asked, ends, strict=True))).decode()
-        return _ON_SQLITE.format(events=events, which=which), (pairs, *chosen)
-    asked = [_tsquery_form(ground.record.nid, wanted.stems) for ground in grounds]
-    return _ON_POSTGRESQL.format(events=events, which=which), (asked, ends, *chosen)
+def _find_newest(txn: Txn, spans: Sequence[_Span], wanted: Wanted, most: int) -> list[int]:
+    """The places of the newest texts: a few of each room, then of a room what is newer than the last that counts."""
+    if txn.dialect == "postgresql" and len(spans) > _MANY_ROOMS:
+        last = _look(txn, spans, wanted, _LAST, most)
+        if len(last) == most:
+            return [place for _, place, _ in last]
+    few = max(most // max(len(spans), 1), _FEWEST)
+    by_room: dict[int, list[int]] = {}
+    for text in _walk(txn, spans, wanted, few):
+        by_room.setdefault(text.room_nid, []).append(text.place)
+    newest = sorted(chain.from_iterable(by_room.values()), reverse=True)
+    floor = newest[most - 1] if len(newest) >= most else -FAR
+    ends = [(room, places[-1]) for room, places in by_room.items() if len(places) == few]
+    more = _walk(txn, [_Span(room, end, floor) for room, end in ends if end > floor], wanted, most)
+    return sorted([*newest, *(text.place for text in more)], reverse=True)[:most]
 
 
-def _which(wanted: Wanted, before: Bound) -> tuple[str, Sequence[object]]:
-    """The conditions beside the words, and their parameters."""
-    conditions, params = " AND (s.stream < ? OR s.nid < ?)", list[object](before)
+def _walk(txn: Txn, spans: Sequence[_Span], wanted: Wanted, most: int) -> list[_Text]:
+    """At most so many texts of each room, the newest first."""
+    if not spans or not wanted.stems or not wanted.types:
+        return []
+    return (_walk_on_sqlite if txn.dialect == "sqlite" else _walk_on_postgresql)(txn, spans, wanted, most)
+
+
+def _walk_on_sqlite(txn: Txn, spans: Sequence[_Span], wanted: Wanted, most: int) -> list[_Text]:
+    events, which, chosen = _which(wanted)
+    sql = _ON_SQLITE.format(events=events, which=which)
+    asked = ((_match_form(span.room_nid, wanted.stems), span.high, span.low) for span in spans)
+    return [_Text(*row) for each in asked for row in txn.all(sql, (*each, *chosen, most))]
+
+
+def _walk_on_postgresql(txn: Txn, spans: Sequence[_Span], wanted: Wanted, most: int) -> list[_Text]:
+    """A GIN index knows no order. Where it leads to many more texts of a room than are wanted, the room's last ones are
+    gone through instead, of which then not so few have the words.
+    """
+    many = most * _TIMES
+    rows = _look(txn, spans, wanted, _SOME, many, most)
+    dense = {room_nid for room_nid, _, number in rows if number == many}
+    rows = [row for row in rows if row[0] not in dense]
+    if dense:
+        rows += _look(txn, [span for span in spans if span.room_nid in dense], wanted, _DENSE, most)
+    return [_Text(room_nid, place) for room_nid, place, _ in rows]
+
+
+def _look(txn: Txn, spans: Sequence[_Span], wanted: Wanted, form: str, *limits: int) -> list[Row]:
+    """What one of the queries for PostgreSQL finds: rooms, places, and how many there are."""
+    if not spans or not wanted.stems or not wanted.types:
+        return []
+    events, which, chosen = _which(wanted)
+    asked = [(span.room_nid, _tsquery_form(span.room_nid, wanted.stems), span.high, span.low) for span in spans]
+    lists = map(list, zip(*asked, strict=True))
+    return txn.all(_WANTED + form.format(events=events, which=which), (*lists, *chosen, *limits))
+
+
+def _which(wanted: Wanted) -> tuple[str, str, Sequence[object]]:
+    """The table joined to the texts, the conditions beside the words, and their parameters."""
+    conditions, params = "", list[object]()
     kinds = sorted(KINDS[name] for name in wanted.types)
     for column, values, sign in (
         ("s.kind", None if len(kinds) == len(KINDS) else kinds, "IN"),
@@ -139,7 +221,8 @@ def _which(wanted: Wanted, before: Bound) -> tuple[str, Sequence[object]]:
         if values is not None:
             conditions += f" AND {column} {sign} ({', '.join('?' * len(values)) or 'NULL'})"
             params += values
-    return conditions, params
+    is_of_sender = wanted.senders is not None or bool(wanted.not_senders)
+    return _SENDER if is_of_sender else "", conditions, params
 
 
 def _match_form(room_nid: int, stems: Sequence[str]) -> str:

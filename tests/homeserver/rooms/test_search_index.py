@@ -6,7 +6,9 @@ from homeserver.rooms.search.follower import PAUSE_S, SOON_S, Follower
 from homeserver.storage.accounts import NewAccount, append_account
 from homeserver.storage.database import Txn
 from homeserver.storage.names import load_matches
+from homeserver.storage.search import matches
 from homeserver.storage.search.index import append_waiting, index_next, index_older, is_behind, remove_from_index
+from homeserver.storage.search.stems import stems_of
 from homeserver.storage.search.words import terms_of, words_in
 from tests.kit.databases import on_both_databases, reactor_in_use
 from tests.kit.houses import HouseCase
@@ -71,6 +73,41 @@ class Indexing(HouseCase):
         await self.db.write(remove_from_index, [nid])
         self.assertEqual((0, 0), (await self.db.read(count_marks), await self.db.read(count_texts)))
         await self.db.write(remove_from_index, [nid])
+
+    async def test_the_newest_come_first_wherever_they_are_and_however_many_there_are(self) -> None:
+        """In rooms with many, few and none, by pages of any size: by walks of few texts and by many."""
+        self.patch(matches, "_FEWEST", 2)
+        self.patch(matches, "_TIMES", 2)
+        self.patch(matches, "_MANY_ROOMS", 3)
+        rooms = [await self.alice.create() for _ in range(4)]
+        said = []
+        for n in range(24):
+            said.append(await self.alice.say(rooms[0 if n % 3 else n % 2 + 1], f"слон {n}"))
+        relation = {"rel_type": "m.replace", "event_id": said[2]}
+        edit = {"body": "*", "m.new_content": {"body": "слоны"}, "m.relates_to": relation}
+        for _ in range(2):
+            await self.alice.send(rooms[0], "m.room.message", edit)
+        await self.db.write(index_next)
+        grounds = await self.db.read(matches.load_grounds, self.alice.user_id)
+        expected = said[:2:-1] + [said[2]] * 3 + said[1::-1]
+        stems = [*(await self.db.read(stems_of, ["слон"])).values()]
+        for looked_for, wanted_ids in ((stems, expected), ([*stems, "нет"], [])):
+            for most in (1, 3, 7, 50):
+                found, before = list[str](), matches.FAR
+                for _ in range(60):
+                    wanted = matches.Wanted(stems=looked_for)
+                    page = await self.db.read(matches.load_matches, grounds, wanted, before, most)
+                    found += [match.about_id for match in page]
+                    before = page[-1].place if page else before
+                    if len(page) < most:
+                        break
+                self.assertEqual(found, wanted_ids, most)
+        some = [ground for ground in grounds if ground.record.room_id != rooms[0]]
+        wanted = matches.Wanted(stems=stems, senders={self.alice.user_id})
+        page = await self.db.read(matches.load_matches, some, wanted, matches.FAR, 50)
+        self.assertEqual([match.about_id for match in page], said[21::-3])
+        there = await self.db.read(matches.load_matched_rooms, grounds, wanted)
+        self.assertEqual(len(there), 3)
 
     async def test_the_follower_indexes_soon_and_everything(self) -> None:
         room = await self.alice.create()
