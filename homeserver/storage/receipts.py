@@ -11,6 +11,7 @@ import msgspec
 from federation.ids import RoomID, UserID
 from homeserver.storage.changes import ReceiptMoved
 from homeserver.storage.database import Insert, Row, Txn
+from homeserver.storage.outbox import Span
 
 _RECEIPT: Final = Insert(
     "INSERT INTO receipts (room_nid, user_id, kind, thread_id, event_id, event_stream, position, at_ms)"
@@ -87,6 +88,19 @@ def load_receipts(txn: Txn, user_id: UserID, room_nids: Iterable[int], window: t
         (*window, user_id),
     )
     return [_read(row) for row in rows]
+
+
+def load_owed_receipts(txn: Txn, span: Span, most: int) -> list[ReceiptMoved]:
+    """The public receipts of our people that moved in a stretch of the stream, in rooms that a server is in; the latest
+    of them, the earliest first.
+    """
+    rows = txn.all(
+        f"{_SELECT} JOIN room_servers s ON s.room_nid = r.room_nid WHERE s.server_name = ? AND s.left_at IS NULL"
+        " AND r.position > ? AND r.position <= ? AND r.kind = 'm.read' AND r.user_id LIKE ?"
+        " ORDER BY r.position DESC LIMIT ?",
+        (span.server, span.after, span.upto, f"%:{span.ours}", most),
+    )
+    return [_read(row) for row in reversed(rows)]
 
 
 def load_own_receipts(txn: Txn, user_id: UserID, room_ids: Iterable[RoomID]) -> list[ReceiptMoved]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from federation.transport.agent import Incoming, Outgoing
-from homeserver.outbox.servers import destination
+from homeserver.outbox.servers import destination, packing
 from tests.kit.across import AcrossCase, Go, body_of
 from tests.kit.keys import Signer, cross_signing_key, device_keys
 from tests.kit.people import Person
@@ -58,6 +58,12 @@ class Fleeting(AcrossCase):
         told = [push["status_msg"] for content in edus_of("m.presence", *sent) for push in content["push"]]
         self.assertEqual(told, ["here"])
         self.assertEqual((await self.bob.ok("GET", status))["status_msg"], "here")
+        for state in ("unavailable", "offline"):
+            await self.alice.ok("PUT", status, {"presence": state})
+            await self.settle()
+            (push,) = edus_of("m.presence", *sent)[-1]["push"]
+            self.assertEqual((push["user_id"], push["presence"]), (self.alice.user_id, state))
+            self.assertIsInstance(push["last_active_ago"], int)
 
     async def test_what_is_not_kept_is_not_told_later(self) -> None:
         room = await self.share()
@@ -70,6 +76,81 @@ class Fleeting(AcrossCase):
         sent = self.watch(self.north)
         await self.settle()
         self.assertEqual(edus_of("m.typing", *sent), [])
+
+
+class Catching(AcrossCase):
+    """The south is away while people of the north read."""
+
+    dialects = ("sqlite", "postgresql")
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
+        await super().setUp()
+        self.carol = await self.north.register("carol")
+        self.room = await self.share(self.carol)
+        self.said = [await self.alice.send(self.room, str(number)) for number in range(3)]
+        await self.settle()
+        await self.bob.sync()
+        self.cut(self.south)
+        await self.alice.send(self.room, "unheard")
+        await self.settle()
+
+    async def see(self, person: Person, event_id: str, kind: str = "m.read", **more: str) -> None:
+        await person.ok("POST", f"/rooms/{self.room}/receipt/{kind}/{event_id}", more)
+
+    async def heard(self) -> dict[tuple[str, str | None], str]:
+        """Which event each person has read, by thread, as the next sync of Bob's tells."""
+        joined = (await self.bob.sync())["rooms"]["join"][self.room]
+        return {
+            (user_id, data.get("thread_id")): event_id
+            for each in joined["ephemeral"]["events"]
+            if each["type"] == "m.receipt"
+            for event_id, kinds in each["content"].items()
+            for kind, readers in kinds.items()
+            for user_id, data in readers.items()
+            if kind == "m.read"
+        }
+
+    async def test_the_latest_receipts_are_told_when_it_is_back_and_private_ones_never(self) -> None:
+        for event_id in self.said:
+            await self.see(self.alice, event_id)
+        await self.see(self.alice, self.said[0], thread_id="main")
+        await self.see(self.carol, self.said[2], kind="m.read.private")
+        await self.see(self.carol, self.said[1])
+        sent = self.watch(self.north)
+        self.heal()
+        await self.settle()
+        told = edus_of("m.receipt", *sent)
+        self.assertEqual(len(told), 2)  # one has a person once
+        self.assertNotIn("private", str(told))
+        self.assertNotIn(self.said[2], str(told[1]))
+        alice, carol = self.alice.user_id, self.carol.user_id
+        expected = {(alice, None): self.said[2], (alice, "main"): self.said[0], (carol, None): self.said[1]}
+        self.assertEqual(await self.heard(), expected)
+
+    async def test_it_is_so_after_a_crash(self) -> None:
+        await self.see(self.alice, self.said[2])
+        await self.crash(self.north)
+        await self.begin_again(self.north)
+        await self.settle()
+        self.assertEqual(await self.heard(), {(self.alice.user_id, None): self.said[2]})
+
+    async def test_of_very_many_the_latest_are_told(self) -> None:
+        self.patch(packing, "MOST_RECEIPTS", 1)
+        await self.see(self.carol, self.said[2])
+        await self.see(self.alice, self.said[1])
+        self.heal()
+        await self.settle()
+        self.assertEqual(await self.heard(), {(self.alice.user_id, None): self.said[1]})
+
+    async def test_a_server_is_told_of_the_rooms_that_it_is_in(self) -> None:
+        other = await self.alice.create_room(preset="public_chat")
+        await self.see(self.alice, self.said[1])
+        event_id = await self.alice.send(other, "not for the south")
+        await self.alice.ok("POST", f"/rooms/{other}/receipt/m.read/{event_id}", {})
+        sent = self.watch(self.north)
+        self.heal()
+        await self.settle()
+        self.assertEqual([list(content) for content in edus_of("m.receipt", *sent)], [[self.room]])
 
 
 class Kept(AcrossCase):
@@ -149,13 +230,34 @@ class Kept(AcrossCase):
         found = await self.bob.ok("POST", "/keys/query", query)
         self.assertEqual(list(found["device_keys"][self.alice.user_id]), [self.alice.device_id])
         again = await self.north.log_in("alice")
+        await self.settle()
         await self.alice.ok("POST", "/logout")
         await self.settle()
-        gone = edus_of("m.device_list_update", *sent)[-1]
-        self.assertEqual((gone["deleted"], gone["prev_id"]), (True, [update["stream_id"]]))
+        _, new, gone = edus_of("m.device_list_update", *sent)
+        self.assertEqual((new["device_id"], new["prev_id"]), (again.device_id, [update["stream_id"]]))
+        self.assertFalse({"keys", "deleted"} & new.keys())
+        self.assertEqual((gone["device_id"], gone["prev_id"]), (self.alice.device_id, [new["stream_id"]]))
+        self.assertIs(gone["deleted"], True)
         self.assertIn(again.user_id, (await self.bob.sync())["device_lists"]["changed"])
         found = await self.bob.ok("POST", "/keys/query", query)
         self.assertEqual(found["device_keys"].get(self.alice.user_id, {}), {})
+
+    async def test_who_comes_into_a_room_is_made_known_with_all_devices_to_servers_that_they_are_new_to(self) -> None:
+        await self.north.log_in("alice")
+        sent = self.watch(self.north)
+        room = await self.share()
+        self.assertEqual(edus_of("m.device_list_update", *sent), [])  # Bob's server is the one that came
+        carol = await self.north.register("carol")
+        other = await self.north.log_in("carol")
+        await carol.ok("POST", f"/join/{room}", {})
+        await self.settle()
+        updates = edus_of("m.device_list_update", *sent)
+        self.assertEqual([each["device_id"] for each in updates], [carol.device_id, other.device_id])
+        self.assertEqual([each["prev_id"] for each in updates], [[], [updates[0]["stream_id"]]])
+        await carol.ok("POST", f"/join/{await self.share()}", {})
+        await carol.ok("PUT", f"/profile/{carol.user_id}/displayname", {"displayname": "Carol"})
+        await self.settle()
+        self.assertEqual(len(edus_of("m.device_list_update", *sent)), 2)
 
     async def test_of_keys_that_change_often_while_a_server_is_away_the_last_is_told(self) -> None:
         await self.share()

@@ -8,7 +8,8 @@ of our people and is not kept.
 Nothing is stored for a message and a destination. A destination has a position, and while it is there the events above
 that wait in memory. One that is away has nothing in memory: when it is back, what it is owed is read from the tables
 room by room, and of a room of which it missed very much only the latest, since it can ask for the rest. What is no
-event and must not be lost (messages to devices, changes of keys) has rows until it was taken.
+event and must not be lost (messages to devices, changes of keys) has rows until it was taken. Receipts have a position
+of the same kind, so how far our people have read since is read from the tables, too.
 
 The ID of a transaction follows from what is in it, so what is sent again after a crash has the ID that it had.
 

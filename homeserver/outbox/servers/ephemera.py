@@ -1,4 +1,5 @@
-"""What other servers are told of our people and is not kept: who is typing, who has read what, who is there.
+"""What other servers are told of our people and is not kept: who is typing, who has read what, who is there. (How far
+they have read is told once more to a server that was away: see `packing`.)
 
 A server is told of what goes on in the rooms that it is in; of who is there only where the operator's policy lets
 presence leave the region.
@@ -17,6 +18,7 @@ from federation.transport.tasks import Tasks
 from homeserver.ephemeral.presence import Presences
 from homeserver.ephemeral.typing import Typing
 from homeserver.outbox.servers.audiences import others_in
+from homeserver.outbox.servers.receipts import build_receipts
 from homeserver.outbox.servers.sending import Sending
 from homeserver.rooms.rooms import Rooms
 from homeserver.storage.changes import ReceiptMoved
@@ -111,12 +113,8 @@ class Ephemera:
         servers = () if room is None else others_in(room, self._server)
         if not servers:
             return
-        data: dict[str, object] = {"ts": moved.at_ms}
-        if moved.thread_id is not None:
-            data["thread_id"] = moved.thread_id
-        read = {moved.user_id: {"event_ids": [moved.event_id], "data": data}}
-        key = (moved.room_id, moved.user_id, moved.thread_id)
-        self._sending.tell("m.receipt", {moved.room_id: {"m.read": read}}, servers, key)
+        (content,) = build_receipts([moved])
+        self._sending.tell("m.receipt", content, servers, (moved.room_id, moved.user_id, moved.thread_id))
 
     async def _tell_presence(self, user_id: UserID) -> None:
         servers = await self._database.read(load_servers_near, user_id)

@@ -2,15 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from typing import Final
 
 from federation.ids import RoomID, ServerName
 from homeserver.outbox.servers.destination import Destination
 from homeserver.outbox.servers.parcels import MOST_EDUS, Parcel
+from homeserver.outbox.servers.receipts import build_receipts
 from homeserver.rooms.acl import is_let_in
 from homeserver.rooms.rooms import Rooms
 from homeserver.storage.database import Database, Txn
-from homeserver.storage.outbox import Owed, Span, load_backlog, set_told
-from homeserver.storage.waiting import load_edus, remove_edus
+from homeserver.storage.outbox import Span, load_backlog, set_told
+from homeserver.storage.receipts import load_owed_receipts
+from homeserver.storage.waiting import encode_edu, load_edus, remove_edus
+
+MOST_RECEIPTS: Final = 500
+"""How many receipts a server is told of that was away: the latest."""
 
 
 class Packing:
@@ -33,9 +39,10 @@ class Packing:
         most = min(destination.most * 2, MOST_EDUS)
         if destination.has_edus:
             destination.has_edus = False
-            rows = await self._database.read(load_edus, destination.server, most)
+            room = most - len(parcel.edus)
+            rows = await self._database.read(load_edus, destination.server, room)
             taken = parcel.add_rows(rows)
-            destination.has_edus |= len(rows) == most or taken < len(rows)
+            destination.has_edus |= len(rows) == room or taken < len(rows)
         parcel.fleeting = dict(islice(destination.fleeting.items(), most - len(parcel.edus)))
         parcel.edus += parcel.fleeting.values()
         return parcel
@@ -75,14 +82,23 @@ class Packing:
                 parcel.after = owed.room_nid - 1
                 break
             if owed.room_id not in allowed:
-                allowed[owed.room_id] = await self._may_tell(destination.server, owed)
+                allowed[owed.room_id] = await self._may_tell(destination.server, owed.room_id)
             if allowed[owed.room_id]:
                 parcel.add(owed.event_id, owed.at_ms, owed.raw)
             parcel.told[owed.room_nid] = owed.stream
+        if parcel.after is None:
+            await self._add_receipts(parcel, span, max(1, destination.most))
         return parcel
 
-    async def _may_tell(self, server: ServerName, owed: Owed) -> bool:
-        room = await self._rooms.load(owed.room_id)
+    async def _add_receipts(self, parcel: Parcel, span: Span, most: int) -> None:
+        """Put in how far our people have read since then, with the last of the events that they have read."""
+        moved = await self._database.read(load_owed_receipts, span, MOST_RECEIPTS)
+        allowed = {room_id: await self._may_tell(span.server, room_id) for room_id in {each.room_id for each in moved}}
+        contents = build_receipts(each for each in moved if allowed[each.room_id])
+        parcel.edus += [encode_edu("m.receipt", content) for content in contents[:most]]
+
+    async def _may_tell(self, server: ServerName, room_id: RoomID) -> bool:
+        room = await self._rooms.load(room_id)
         return room is not None and is_let_in(room.state("m.room.server_acl"), server)
 
 
