@@ -22,7 +22,7 @@ class Facts:
 
     `missing` are events of which it is known only that others come after them. `waiting` are redactions, by their
     target, that came first; not all of them need have the power. `begins`: not deeper than that, an event may be older
-    than what the room begins with here.
+    than what the room begins with here. `refused` are events that were judged, and of which nothing is kept.
     """
 
     known: dict[EventID, Known] = field(default_factory=dict)
@@ -30,6 +30,7 @@ class Facts:
     missing: set[EventID] = field(default_factory=set)
     waiting: dict[EventID, list[RoomEvent]] = field(default_factory=dict)
     begins: int = -1
+    refused: set[EventID] = field(default_factory=set)
 
     def group_after(self, event_id: EventID) -> int:
         """The state after an event, 0 if it has no place."""

@@ -6,7 +6,7 @@ Spec: server-server-api#checks-performed-on-receipt-of-a-pdu
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +15,7 @@ from immutables import Map
 from federation.auth import check_auth, may_redact
 from federation.errors import Refused
 from federation.event import Event
-from federation.ids import EventID
+from federation.ids import EventID, ServerName
 from federation.redaction import redact_event
 from homeserver.rooms.groups import Changes, Group, difference, whole_group
 from homeserver.rooms.head import Head
@@ -53,7 +53,7 @@ class Received:
     `given`: the state before it, where another server had to tell. `missing`: events before it that are not known.
     `is_late`: others are here that come after it. `past`: its stream position where it is nothing new. `objection`: why
     it is to be soft-failed whatever the rules say. `resets`: what the room had is no more, as when we were out of it.
-    `passes_on`: the other servers of the room are to be told by us.
+    `passes_on`: the other servers of the room are to be told by us. `is_kept`: it is kept even if it is rejected.
     """
 
     event: Event
@@ -64,6 +64,7 @@ class Received:
     objection: Refused | None = None
     resets: bool = False
     passes_on: bool = False
+    is_kept: bool = True
     refusal: Refused | None = None
     standing: Standing = Standing.ACCEPTED
     held: RoomEvent | None = None
@@ -78,6 +79,19 @@ class Received:
         self.rows = []
 
 
+def mark_strange(order: Sequence[Received], servers: Collection[ServerName], missing: Collection[EventID]) -> None:
+    """Of some events, each after those that it follows, choose those that are not kept if they are rejected: of servers
+    that are not in the room, and nothing comes after them or rests on them that others have made. So a stranger fills
+    no disk with what nobody will ever see.
+    """
+    named = set(missing)
+    for each in reversed(order):
+        event = each.event
+        each.is_kept = event.origin in servers or event.event_id in named
+        if each.is_kept:
+            named.update(event.prev_events, event.auth_events)
+
+
 class Placing:
     """Places events on one live room, one after the other; each leaves the room's head."""
 
@@ -88,10 +102,12 @@ class Placing:
         self._levels = Levels()
 
     def place(self, received: Received) -> list[Pending]:
-        """Judge an event and place it; with it come redactions of it that waited.
+        """Judge an event and place it; with it come redactions of it that waited. One that is not kept is nothing.
 
         Raises: StateNeeded, and nothing has happened.
         """
+        if not received.is_kept and not self._facts.refused.isdisjoint(received.event.prev_events):
+            return self._refuse(received, Refused("receive", "the event follows one that was refused"))
         waiting = self._facts.waiting.get(received.event.event_id, ())
         unread = frozenset(each.group for each in waiting if self._find_group(each.group) is None)
         if unread:
@@ -100,6 +116,8 @@ class Placing:
             received.before = self._find_before(received)
         if received.held is None:
             self._judge(received, received.before)
+            if received.refusal is not None and received.standing is Standing.REJECTED and not received.is_kept:
+                return self._refuse(received, received.refusal)
             self._hold(received, received.before)
         if received.standing is not Standing.ACCEPTED:
             pendings = [self._set_aside(received)]
@@ -112,6 +130,11 @@ class Placing:
             self._facts.note(pending.held, received.standing)
         self._room.head = pendings[-1].after
         return pendings
+
+    def _refuse(self, received: Received, refusal: Refused) -> list[Pending]:
+        received.refusal, received.standing = refusal, Standing.REJECTED
+        self._facts.refused.add(received.event.event_id)
+        return []
 
     # the state before
 
