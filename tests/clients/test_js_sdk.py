@@ -13,7 +13,7 @@ HERE = Path(__file__).parent / "js"
 def _tell(story: str, server: Process) -> Any:
     node = HERE / "node_modules" / ".bin" / "node"
     told = subprocess.run(
-        [node, story, server.base_url], cwd=HERE, capture_output=True, text=True, timeout=180, check=False
+        [node, story, server.base_url], cwd=HERE, capture_output=True, text=True, timeout=600, check=False
     )
     assert told.returncode == 0, told.stdout + told.stderr
     return json.loads(told.stdout.splitlines()[-1])

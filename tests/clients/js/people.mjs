@@ -5,7 +5,7 @@ import { logger } from "matrix-js-sdk/lib/logger.js";
 logger.setLevel(process.env.LOG ?? "silent");
 export const [baseUrl] = process.argv.slice(2);
 export const password = "a password that is long enough";
-export const LIMIT_MS = 30_000;
+export const LIMIT_MS = 120_000;
 
 export function happens(emitter, event, test = () => true) {
     return new Promise((resolve, reject) => {

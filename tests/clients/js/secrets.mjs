@@ -31,6 +31,13 @@ async function person(name) {
     return device(name);
 }
 
+// A client sends no keys to a device that it does not know, and drops what such a one asks; it learns of them by and by.
+function meet(client, other) {
+    const [user, id] = [other.getUserId(), other.getDeviceId()];
+    const known = async () => (await client.getCrypto().getUserDeviceInfo([user], true)).get(user)?.has(id);
+    return until(`what ${client.getDeviceId()} knows of ${id}`, known);
+}
+
 let proofs = 0;
 async function prove(makeRequest) {
     try {
@@ -79,6 +86,12 @@ const { room_id: roomId } = await alice.createRoom({
 });
 await invited;
 await bob.joinRoom(roomId);
+for (const client of [alice, bob]) {
+    await until("the room", () => client.getRoom(roomId)?.hasEncryptionStateEvent());
+    await until("the join", () => client.getRoom(roomId).getMember(bob.getUserId())?.membership === "join");
+}
+await meet(alice, bob);
+await meet(bob, alice);
 const lines = [];
 for (let n = 0; n < 6; n++) {
     const [from, to] = n % 2 ? [bob, alice] : [alice, bob];
@@ -129,6 +142,9 @@ told.woken = keys;
 
 // Two devices of one person compare emoji.
 const watch = await device("secret_alice");
+assert.ok(await watch.getCrypto().userHasCrossSigningKeys(undefined, true));
+await meet(watch, alice);
+await meet(alice, watch);
 const asked = happens(alice, CryptoEvent.VerificationRequestReceived);
 const request = await watch.getCrypto().requestOwnUserVerification();
 const [received] = await asked;
