@@ -37,18 +37,14 @@ _TALLY: Final = (
     f" SUM(CASE WHEN NOT {_OVER} AND {_AGREED} THEN 1 ELSE 0 END), SUM(CASE WHEN {_OVER} THEN 1 ELSE 0 END),"
     " SUM(CASE WHEN told_version < version THEN 1 ELSE 0 END) FROM cooperations"
 )
-_COUNT_GUESTS: Final = f"SELECT COUNT(DISTINCT m.user_id){_JOINED} AND m.user_id IN (SELECT user_id FROM claims_held)"  # noqa: S608 - same
+_COUNT_GUESTS: Final = f"SELECT COUNT(DISTINCT m.user_id){_JOINED} AND m.user_id IN (SELECT user_id FROM claims_held)"  # noqa: S608 - ours
 
 
 class OpenRoom(Struct, frozen=True, kw_only=True):
-    """A room of a cooperation that is in force, as an organisation of ours knows it; `host` is the other's region, and
-    counts where the room is not `is_hosted` here.
-    """
+    """A room of a cooperation that is in force, as an organisation of ours knows it."""
 
     room_id: RoomID
     name: str
-    is_hosted: int
-    host: ServerName
     kind: str
     title: str
     until_ms: int
@@ -80,7 +76,7 @@ def load_open_rooms(txn: Txn, org_id: str, now_ms: int, after: str, limit: int) 
     """
     ids = f"SELECT DISTINCT n.room_id{_OPEN} AND n.room_id > ? ORDER BY n.room_id LIMIT ?"
     sql = (
-        "SELECT n.room_id, n.name, c.hosted, c.peer_server, c.kind, c.title, c.until_ms"
+        "SELECT n.room_id, n.name, c.kind, c.title, c.until_ms"
         f"{_OPEN} AND n.room_id IN ({ids}) ORDER BY n.room_id, c.until_ms DESC"
     )
     rows = txn.all(sql, (org_id, now_ms, org_id, now_ms, after, limit))
