@@ -8,7 +8,7 @@ Spec: client-server-api#standard-error-response
 
 from collections.abc import Callable, Mapping
 
-from federation.errors import BadIdentifier, BadJSON, EventTooLarge, Malformed, Refused, RemoteFault
+from federation.errors import BadIdentifier, BadJSON, EventTooLarge, Malformed, PeerUnreachable, Refused, RemoteFault
 from homeserver.accounts.appservices.questions import NoAnswer
 from homeserver.accounts.passwords import PasswordsBusy
 from homeserver.media.media import TooLargeElsewhere
@@ -164,6 +164,7 @@ _TABLE: dict[type[BaseException], Callable[..., MatrixError]] = {
     ),
     NoAnswer: lambda fault: MatrixError(408, "M_UNKNOWN", str(fault)),
     TooLargeElsewhere: lambda fault: MatrixError(502, "M_TOO_LARGE", str(fault)),
+    PeerUnreachable: lambda fault: MatrixError(502, "M_UNKNOWN", "The other server cannot be reached"),
     RemoteFault: lambda fault: MatrixError(502, "M_UNKNOWN", f"The other server is at fault: {fault}"),
 }
 

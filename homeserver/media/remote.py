@@ -33,6 +33,8 @@ from homeserver.storage.media.keeping import find_kept, is_length_quarantined
 
 SILENCE_S: Final = 30.0
 """How long a server may send nothing of a file."""
+HEAD_S: Final = 10.0
+"""How long a server may take to answer, beside waiting for a file that somebody is about to upload there."""
 LONGEST_MS: Final = 10 * 60 * 1000
 """How long one file may take."""
 MOST_OF_ONE: Final = 8
@@ -171,7 +173,8 @@ class _Fetch:
         """
         query = [("timeout_ms", str(wait_ms)), *([("allow_remote", "false")] if older else [])]
         try:
-            return await self._place.peers.open(origin, path, query, SILENCE_S, self._place.largest + _OVERHEAD)
+            patience_s = max(SILENCE_S, wait_ms / 1000 + HEAD_S)
+            return await self._place.peers.open(origin, path, query, patience_s, self._place.largest + _OVERHEAD)
         except Refused:
             raise NotFound from None
         except PeerRefused as refusal:

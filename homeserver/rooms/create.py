@@ -29,6 +29,8 @@ Preset = Literal["private_chat", "public_chat", "trusted_private_chat"]
 
 MOST_INVITED: Final = 100
 MOST_STATE: Final = 200
+PATIENCE_MS: Final = 25_000
+"""How long people of other servers are asked in although one of those has failed."""
 _PRESETS: Final[Mapping[str, tuple[str, str]]] = {
     "private_chat": ("invite", "can_join"),
     "trusted_private_chat": ("invite", "can_join"),
@@ -149,12 +151,15 @@ class Creation:
         return server_of(UserID(person or "")) == self._rooms.seal.server
 
     async def _invite(self, room: Room, invitations: Sequence[Draft]) -> None:
-        """Ask people of other servers in, each of them, whatever becomes of the others.
+        """Ask people of other servers in, each of them, whatever becomes of the others, unless that takes too long.
 
         Raises: the first fault there was; the room is there, and who asked may invite again.
         """
         faults: list[Exception] = []
+        until_ms = self._rooms.seal.now_ms() + PATIENCE_MS
         for draft in invitations:
+            if faults and self._rooms.seal.now_ms() > until_ms:
+                break
             try:
                 await self.beyond.invite(room, draft)
             except (RemoteFault, Refused, NotFound, Invalid) as fault:

@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 MOST_SERVERS: Final = 10
 """How many servers are asked, at most."""
-MAKE_S: Final = 20.0
-PATIENCE_MS: Final = 60_000
+MAKE_S: Final = 15.0
+PATIENCE_MS: Final = 25_000
 """How long servers are gone through; who is being asked then may still answer."""
 _V1: Final = "/_matrix/federation/v1"
 _VERSIONS: Final = [("ver", version) for version in ROOM_VERSIONS]

@@ -21,7 +21,7 @@ from homeserver.rooms.room import Room, seal_draft
 from homeserver.rooms.seal import Draft
 from homeserver.rooms.shown import shown_to
 
-INVITE_S: Final = 30.0
+INVITE_S: Final = 20.0
 _OLD: Final = ("1", "2")
 
 

@@ -14,7 +14,7 @@ from homeserver.rooms.remote.outlying import Outlying, load_outlying
 from homeserver.rooms.room import Room
 from homeserver.rooms.seal import Draft
 
-ALIAS_S: Final = 15.0
+ALIAS_S: Final = 10.0
 _MOST_SERVERS: Final = 50
 
 
