@@ -61,7 +61,7 @@ class Ground:
 
 
 class Regions:
-    """The servers that this one has to do with."""
+    """The servers that this one has to do with. `on_change` is called when there is another list."""
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
@@ -69,6 +69,7 @@ class Regions:
         self._anchor = canonical.encode(ground.settings.list.authority_keys)
         self._configured = parse_authority_keys(ground.settings.list.authority_keys)
         self.known: RegionList | None = None
+        self.on_change: Callable[[], None] = lambda: None
         self._loop = LoopingCall(self._look)
         self._loop.clock = ground.reactor
         self._looking: Deferred[None] | None = None
@@ -202,6 +203,7 @@ class Regions:
             return
         await self._ground.database.write(set_region_list, StoredList(found.version, self._anchor, found.raw))
         self.known = found
+        self.on_change()
         _log.info("the list of regions is now version %d, with %d regions", found.version, len(found.regions))
 
     def _warn(self) -> None:

@@ -58,6 +58,7 @@ def build_cooperation(core: Core, rooms: RoomParts, region: RegionParts) -> Coop
         rooms.doors.directory.own = rooms.doors.directory.afar = OpenRooms(guests, rooms.doors.rooms)
     parts = (network, notices, claims)
     rounds = Rounds(database, parts, world, core.world.reactor, region.regions.may_talk)
+    region.regions.on_change = rounds.hurry
     office = CooperationOffice(database, core.facts, network, notices, rounds)
     return CooperationParts(office=office, guests=guests, claims=claims, notices=notices, rounds=rounds)
 

@@ -207,6 +207,12 @@ class Ending(CooperationCase):
             assert not await self.is_in(self.ours), status
             await self.come_back()
 
+    async def test_a_new_list_puts_out_at_once_whom_it_leaves_out(self) -> None:
+        await self.read_list(self.north, self.list_with("suspended", of=self.south))
+        await self.until_out(self.ours, self.guest.user_id, self.room_id)
+        await self.read_list(self.south, self.list_with(None, of=self.north))
+        await self.until_out(self.theirs, self.guest.user_id, self.room_id)
+
     async def is_in_host(self) -> bool:
         return self.host.user_id in await self.ours.members(self.room_id)
 
