@@ -15,7 +15,7 @@ Receipts = dict[RoomID, dict[str, dict[UserID, dict[str, Any]]]]
 def build_receipts(moved: Iterable[ReceiptMoved]) -> list[Receipts]:
     """The contents that tell of receipts, as few as may be: one has a person in a room once, whatever their threads.
 
-    Spec: server-server-api#definition-mreceipt
+    Spec: server-server-api#receipts
     """
     contents: list[Receipts] = []
     for receipt in moved:

@@ -59,13 +59,16 @@ class Departing:
         await self._keep(event, Shown(state, (server,)))
 
     async def leave(self, person: UserID, room_id: str, content: Mapping[str, object]) -> None:
-        """Refuse an invitation, or take back a knock. Where no server helps with that it is so for us alone.
+        """Refuse an invitation, or take back a knock. Where no server helps with that it is so for us alone. Who
+        has left already has done so.
 
         Raises: Hidden when there is neither; Refused.
         """
         ground = self._ground
         async with ground.entries.of(RoomID(room_id)):
             known = await load_outlying(ground.database, person, room_id)
+            if known is not None and known.membership.membership == "leave" and known.event.event.sender == person:
+                return
             if known is None or known.membership.membership not in WAITING:
                 raise Hidden
             await ground.policy.check(Leave(by=person, room=_seen(person, known.record.room_id, known)))
