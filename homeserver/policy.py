@@ -323,6 +323,11 @@ class PlaceCall(Act):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeetDevice(Act):
+    """Make a place where another device of one's own is met, to be signed in or to sign in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AskNetworks(Act):
     """Ask the application services that bridge to other networks what they know of them."""
 

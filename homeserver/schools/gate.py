@@ -349,6 +349,7 @@ _ALONE: Mapping[type[Act], _Judge] = {
     policy.UploadMedia: _check_upload,
     policy.PreviewPage: _check_preview,
     policy.LogIn: _pass_alone,
+    policy.MeetDevice: _check_belongs,
     policy.PlaceCall: _check_call,
     policy.CloseAccount: _check_account,
 }

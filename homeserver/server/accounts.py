@@ -15,6 +15,7 @@ from homeserver.accounts.moderation import Moderation
 from homeserver.accounts.openid import OpenIDTokens
 from homeserver.accounts.passwords import Passwords
 from homeserver.accounts.registration import Registration
+from homeserver.accounts.rendezvous import Rendezvous
 from homeserver.accounts.sessions import Sessions
 from homeserver.accounts.userdirectory import UserDirectory
 from homeserver.api.client import (
@@ -35,6 +36,7 @@ from homeserver.api.client import (
     openid,
     profile,
     register,
+    rendezvous,
     todevice,
     userdirectory,
 )
@@ -122,6 +124,9 @@ def account_routes(core: Core, rooms: RoomParts, people: AccountParts, push_rule
         *dehydrated.routes(DehydratedDevices(database, now_ms)),
         *openid.routes(OpenIDTokens(database, policy, core.mint, now_ms), server_name),
         *moderation.routes(Moderation(database, core.operators, server_name, now_ms, people.last_seen.renew)),
+        *rendezvous.routes(
+            Rendezvous(policy, core.mint, now_ms), core.world.settings.public_base_url or f"https://{server_name}"
+        ),
         *networks.routes(core.services.questions, policy),
         *userdirectory.routes(UserDirectory(database, policy)),
         *capabilities.routes(policy, _abilities(core.world.settings)),

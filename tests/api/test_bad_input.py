@@ -52,14 +52,15 @@ ERRCODES = frozenset(
     M_THREEPID_NOT_FOUND M_TOO_LARGE M_UNABLE_TO_AUTHORISE_JOIN M_UNABLE_TO_GRANT_JOIN M_UNAUTHORIZED M_UNKNOWN
     M_UNKNOWN_DEVICE M_UNKNOWN_POS M_UNKNOWN_TOKEN M_UNRECOGNIZED M_UNSUPPORTED_ROOM_VERSION
     M_USER_DEACTIVATED M_USER_IN_USE
-    M_USER_LOCKED M_USER_SUSPENDED M_WEAK_PASSWORD M_WRONG_ROOM_KEYS_VERSION""".split()
+    M_USER_LOCKED M_USER_SUSPENDED M_WEAK_PASSWORD M_WRONG_ROOM_KEYS_VERSION
+    M_CONCURRENT_WRITE""".split()
 )
 GOOD = "good"
 """Stands for the token of somebody who may ask."""
 SECRET = "squeamish ossifrage"  # noqa: S105 - a test's
 RUINOUS = re.compile(
     r"POST .*/(logout|logout/all|password|deactivate|leave|forget|delete_devices|pushers/set)"
-    r"|DELETE .*/(devices|directory/room|room_keys|pushrules|media)/.*"
+    r"|DELETE .*/(devices|directory/room|room_keys|pushrules|media|rendezvous|registration_tokens)/.*"
     r"|POST .*/(deactivate|reset_password)/\{userId\}|DELETE /_synapse/admin/v[12]/rooms/.*"
 )
 """What ends a session or a membership when it is done: then the next request needs another one."""
@@ -100,6 +101,8 @@ MESSAGE = {
     "m.new_content": {"msgtype": "m.text", "body": "hi"},
 }
 BODIES: Mapping[str, Any] = {
+    "msc4388/rendezvous": {"data": "x"},
+    "msc4388/rendezvous/{rendezvousId}": {"sequence_token": "x", "data": "x"},
     "/users/{userId}/login": {"valid_until_ms": 1 << 50},
     "/login": {
         "type": "m.login.password",
@@ -231,7 +234,7 @@ BODIES: Mapping[str, Any] = {
     "/export": {"shown_files": False},
     "/purge_history/{roomId}": {"delete_local_events": False, "purge_up_to_event_id": None, "purge_up_to_ts": 1},
     "/roster": {"csv": "фамилия,имя,роль,класс,ид\nОрлов,Пётр,pupil,9Б,1\n", "leaving": None},
-    "/delayed_event/{eventType}/{txnId}": {"delay_ms": 60_000, "content": MESSAGE, "state_key": None},
+    "/delayed_event/{eventType}/{txnId}": {"delay_ms": 80_000_000, "content": MESSAGE, "state_key": None},
     "/delayed_events/{delayId}": {"action": "restart"},
     "/typing/{userId}": {"typing": True, "timeout": 1000},
     "/receipt/{receiptType}/{eventId}": {"thread_id": "main"},
@@ -321,6 +324,7 @@ GOOD_QUERIES: Mapping[str, Mapping[str, str]] = {
     "/username_available$": {"username": "n{fresh}"},
     "/available$": {"username": "n{fresh}"},
     "/validity$": {"token": "x"},
+    "/fallback/web$": {"session": "{proof}"},
     "/messages$": {"dir": "b"},
     "/events$": {"timeout": "0"},
     "/changes$": {"from": "s0", "to": "s1"},
@@ -363,7 +367,7 @@ class Stage:
             "eventType": kind,
             "stateKey": "",
             "txnId": f"txn{next(_fresh)}",
-            "deviceId": facts["device"],
+            "deviceId": facts["other_device" if "/admin/" in route.path else "device"],
             "device_id": "DEHYDRATED",
             "filterId": "1",
             "delayId": facts["delay"],
@@ -378,10 +382,13 @@ class Stage:
             "classId": facts["class"],
             "cooperationId": facts["cooperation"],
             "receiptType": "m.read",
+            "authType": "m.login.password",
             "kind": "content",
             "scope": "global",
             "ruleId": "x",
             "reportId": "1",
+            "rendezvousId": facts["meeting"],
+            "token": facts["token"],
         }
 
     def path(self, route: Route, spoiled: Mapping[str, bytes] | None = None) -> bytes:
@@ -420,10 +427,10 @@ def queries_of(route: Route) -> list[str]:
     return sorted(QUERIES & set(QUERY_NAME.findall(source)))
 
 
-def query_of(route: Route, odd: bytes = b"") -> bytes:
+def query_of(route: Route, facts: Mapping[str, str], odd: bytes = b"") -> bytes:
     """What the route needs behind the question mark, and something odd instead of or beside it."""
     good = next((query for pattern, query in GOOD_QUERIES.items() if re.search(pattern, route.path)), {})
-    kept = [f"{name}={value.format(fresh=next(_fresh))}".encode() for name, value in good.items()]
+    kept = [f"{name}={value.format(**facts, fresh=next(_fresh))}".encode() for name, value in good.items()]
     parts = ([odd] if odd else []) + [part for part in kept if part.partition(b"=")[0] != odd.partition(b"=")[0]]
     return b"?" + b"&".join(parts) if parts else b""
 
@@ -513,17 +520,23 @@ class BadInput(ServerCase):
             await alice.ok("PUT", path, body)
         version = (await alice.ok("POST", "/room_keys/version", BACKUP))["version"]
         later = f"/_matrix/client/unstable/org.matrix.msc4140/rooms/{quote(room)}/delayed_event/m.room.message/x"
+        meet = "/_matrix/client/unstable/io.element.msc4388/rendezvous"
+        tokens = "/_synapse/admin/v1/registration_tokens/new"
         facts = {
-            "delay": (await alice.ok("PUT", later, {"delay_ms": 60_000, "content": MESSAGE}))["delay_id"],
+            "meeting": (await alice.ok("POST", meet, {"data": "x"}))["id"],
+            "delay": (await alice.ok("PUT", later, {"delay_ms": 80_000_000, "content": MESSAGE}))["delay_id"],
             "user": alice.user_id,
             "name": alice.user_id[1:].partition(":")[0],
             "device": alice.device_id,
+            "other_device": other.device_id,
+            "token": (await self.operator.call("POST", tokens, {})).json.get("token", "x"),  # none at a school
             "other": other.user_id,
             "room": room,
             "event": await alice.send(room, "hi"),
             "alias": alias,
             "version": version,
             "media": media,
+            "proof": (await alice.call("POST", "/account/password", {"new_password": PASSWORD})).json["session"],
             **self.school,
         }
         return Stage(alice=alice, other=other, facts=facts)
@@ -626,9 +639,9 @@ class BadInput(ServerCase):
         """What the others spoil is good: a request is refused, if at all, for what it wants."""
         refusals = {}
         async for route in self.each(self.routes):
-            reply = await self.expect(route, "good", self.stage.path(route) + query_of(route))
+            reply = await self.expect(route, "good", self.stage.path(route) + query_of(route, self.stage.facts))
             if reply.status in (400, 404, 405, 413):
-                refusals[f"{route.method} {route.path}"] = (reply.status, reply.json)
+                refusals[f"{route.method} {route.path}"] = (reply.status, reply.body.decode()[:300])
         assert len(refusals) < len(self.routes) // self.most_refused, json.dumps(refusals, indent=1, ensure_ascii=False)
         self.conclude(len(self.routes))
 
@@ -698,7 +711,7 @@ class BadInput(ServerCase):
                 for value in (*(ODD_QUERIES if route.method == "GET" else ()), *UNDECODABLE_QUERIES):
                     waits = name == "timeout" and value.isdigit() and int(value) > LONGEST_WAIT_MS
                     if not waits:
-                        query = query_of(route, name.encode() + b"=" + value)
+                        query = query_of(route, self.stage.facts, name.encode() + b"=" + value)
                         await self.expect(route, f"{name}", path + query)
             for query in (b"?", b"?&&", b"?=", b"?x", b"?%FF=1", b"?limit=1&limit=x", b"??", b"?" + b"a=b&" * 500):
                 await self.expect(route, "an odd query", path + query)

@@ -8,6 +8,18 @@ from tests.kit.people import V3
 from tests.kit.server import ServerCase
 
 OPEN = {
+    ("GET", "/_matrix/static/client/login/"),
+    ("GET", "/_matrix/client/v3/auth/{authType}/fallback/web"),
+    ("POST", "/_matrix/client/v3/auth/{authType}/fallback/web"),
+    ("GET", "/_matrix/client/unstable/io.element.msc4388/rendezvous"),
+    ("POST", "/_matrix/client/unstable/io.element.msc4388/rendezvous"),
+    ("GET", "/_matrix/client/unstable/io.element.msc4388/rendezvous/{rendezvousId}"),
+    ("PUT", "/_matrix/client/unstable/io.element.msc4388/rendezvous/{rendezvousId}"),
+    ("DELETE", "/_matrix/client/unstable/io.element.msc4388/rendezvous/{rendezvousId}"),
+    ("POST", "/_matrix/client/unstable/org.matrix.msc4108/rendezvous"),
+    ("GET", "/_matrix/client/unstable/org.matrix.msc4108/rendezvous/{rendezvousId}"),
+    ("PUT", "/_matrix/client/unstable/org.matrix.msc4108/rendezvous/{rendezvousId}"),
+    ("DELETE", "/_matrix/client/unstable/org.matrix.msc4108/rendezvous/{rendezvousId}"),
     ("GET", "/_matrix/client/v1/register/m.login.registration_token/validity"),
     ("GET", "/_matrix/client/v3/directory/list/room/{roomId}"),
     ("GET", "/_matrix/client/v3/directory/room/{roomAlias}"),

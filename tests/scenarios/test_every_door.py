@@ -19,7 +19,7 @@ Things = Mapping[str, str]
 DELAYED = "/_matrix/client/unstable/org.matrix.msc4140"
 
 ONES_OWN = re.compile(
-    r"/(logout|logout/all|account/deactivate|account/password|refresh|register|initialSync|room_keys/version|create)$"
+    r"/(logout|logout/all|account/deactivate|account/password|refresh|register|initialSync|room_keys/version|create|rendezvous)$"
 )
 """Doors that name nobody and nothing of others, or end the session, or answer anew each time."""
 
@@ -39,6 +39,7 @@ NOTHING = {"roomId": "!" + "x" * 43, "eventId": "$" + "x" * 43, "userId": "@xxxx
            "delayId": "x" * 24}  # fmt: skip
 
 UNREAD = {
+    ("PUT", "/_matrix/client/unstable/org.matrix.msc4108/rendezvous/{rendezvousId}"),
     ("POST", "/_matrix/client/v3/account/3pid/email/requestToken"),
     ("POST", "/_matrix/client/v3/account/3pid/msisdn/requestToken"),
     ("GET", "/_matrix/client/v3/keys/changes"),
@@ -73,7 +74,7 @@ def build_fields(things: Things) -> dict[str, Any]:
         **{"rooms": {room: {"sessions": {}}}, "sessions": {}, **session, "actions": [], "enabled": True},
         **{"type": "m.login.password", "identifier": {"type": "m.id.user", "user": person}, "password": "wrong"},
         **{"kind": None, "app_id": "x", "pushkey": "x", "algorithm": "x", "auth_data": {}, "device_id": device},
-        **{"delay_ms": 60_000, "content": {}, "action": "send", "sid": "x", "client_secret": "x"},
+        **{"delay_ms": 80_000_000, "content": {}, "action": "send", "sid": "x", "client_secret": "x"},
         "search_categories": {"room_events": {"search_term": "только своих", "filter": {"rooms": [room]}}},
         **{"device_data": {}, "m.relates_to": {"rel_type": "m.thread", "event_id": event}},
     }
@@ -85,6 +86,8 @@ def build_body(route: Route, path: str, things: Things) -> dict[str, Any]:
     if path.startswith("/_parta/"):
         names = [] if route.body is None else [field.name for field in msgspec.structs.fields(route.body)]
         return {name: value for name, value in {**OFFICE, "class_id": things["classId"]}.items() if name in names}
+    if "/rendezvous/" in path:
+        return {"sequence_token": "x", "data": "x"}
     if "/profile/" in path:
         return {field: f"mxc://north.example/{things['mediaId']}" if field == "avatar_url" else "x"}
     if field == "upload" and "signatures" in path:
@@ -120,7 +123,7 @@ class EveryDoor(DistrictCase):
         await person.send_event(room, "m.room.message", content)
         kept = await person.ok("POST", f"/user/{person.user_id}/filter", {"room": {"rooms": [room]}})
         path = f"{DELAYED}/rooms/{quote(room)}/delayed_event/m.room.message/later"
-        later = await person.ok("PUT", path, {"delay_ms": 60_000, "content": {"body": "x"}})
+        later = await person.ok("PUT", path, {"delay_ms": 80_000_000, "content": {"body": "x"}})
         return {"delayId": later["delay_id"],
                 "roomId": room, "eventId": event_id, "userId": person.user_id, "mediaId": uri.rpartition("/")[2],
                 "deviceId": person.device_id, "filterId": kept["filter_id"], "orgId": self.org_id,

@@ -18,6 +18,7 @@ UNSTABLE = {
     "org.matrix.e2e_cross_signing": True,  # in the specification since 1.1; clients set cross-signing up by this name
     "org.matrix.simplified_msc3575": True,  # sliding sync
     "org.matrix.msc3814": True,  # dehydrated devices
+    "org.matrix.msc4108": True,  # two devices meet for a sign-in by QR code
     "org.matrix.msc4140": True,  # delayed events
     "uk.half-shot.msc2666.query_mutual_rooms": True,  # rooms in common; clients ask for it under this name
 }

@@ -31,7 +31,7 @@ _IN_MEMORY = 65536
 CORS = (
     b"Access-Control-Allow-Origin: *\r\n"
     b"Access-Control-Allow-Methods: GET, POST, PUT, DELETE, OPTIONS\r\n"
-    b"Access-Control-Allow-Headers: X-Requested-With, Content-Type, Authorization\r\n"
+    b"Access-Control-Allow-Headers: X-Requested-With, Content-Type, Authorization, If-Match, If-None-Match\r\n"
 )
 """Spec: client-server-api#web-browser-clients"""
 
