@@ -138,6 +138,10 @@ class Gates(TestCase):
         for person in (self.boss, self.teacher, self.pupil, self.parent, *self.strangers):
             assert await self.verdict(policy.LookElsewhere(by=person, server=ServerName("south.example"))) == "hidden"
 
+    async def test_nobody_is_told_whether_a_room_is_not_there_or_not_for_them(self) -> None:
+        for person in (self.boss, self.teacher, self.pupil, self.parent, *self.strangers):
+            assert await self.verdict(policy.LearnAbsence(by=person)) == "hidden"
+
     async def test_nobody_signs_in_as_the_service_account(self) -> None:
         service = self.region.desk.world.service
         assert await self.verdict(policy.LogIn(by=service)) == "hidden"
