@@ -4,7 +4,7 @@ An event is written only if those it was built on are, by the same commit or an 
 without asking the database: see `Addition`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -15,12 +15,13 @@ from homeserver.rooms.groups import Changes
 from homeserver.rooms.head import Head
 from homeserver.storage.changes import Audience, EventAdded, EventKept, StateRewritten
 from homeserver.storage.database import Change, Txn
+from homeserver.storage.devices import introduce_devices
 from homeserver.storage.directory import Listing, set_published
 from homeserver.storage.events import RoomEvent, Standing, append_event, set_redacted
 from homeserver.storage.media import append_references, remove_references
 from homeserver.storage.members import remove_membership, set_membership
 from homeserver.storage.names import set_open
-from homeserver.storage.outbox import append_passed_on, set_joined, set_left
+from homeserver.storage.outbox import append_passed_on, load_servers_near, set_joined, set_left
 from homeserver.storage.received import append_gaps, remove_gaps, set_place
 from homeserver.storage.relations import append_relation, remove_relation
 from homeserver.storage.roomlist import Overview, set_overview
@@ -173,8 +174,11 @@ def _write_pending(txn: Txn, pending: Pending, server: ServerName) -> None:
     else:
         stream = _write_arrival(txn, held, arrival)
     if pending.changes:
+        met = _find_met(txn, pending, server)
         _write_changes(txn, pending, stream, server)
         _write_servers(txn, pending, stream, server)
+        for user_id in met:
+            introduce_devices(txn, user_id)
     if pending.target is not None and pending.pruned is not None:
         set_redacted(txn, pending.target.nid, pending.pruned.raw, held.nid)
         remove_references(txn, pending.target.nid)
@@ -264,6 +268,23 @@ def _write_servers(txn: Txn, pending: Pending, stream: int, server: ServerName) 
             set_joined(txn, other, room_nid, stream)
         elif not is_asked:
             set_left(txn, other, room_nid, stream, is_told=is_ours)
+
+
+def _find_met(txn: Txn, pending: Pending, server: ServerName) -> list[UserID]:
+    """Those of ours who come in and meet servers there that have been told nothing of their devices."""
+    servers = pending.after.servers
+    if len(servers) < 2:
+        return []
+    joined = [
+        UserID(key)
+        for (kind, key), held in pending.changes.items()
+        if kind == "m.room.member" and held is not None and held.membership == "join"
+    ]
+    return [each for each in joined if server_of(each) == server and _is_new_to(txn, each, servers, server)]
+
+
+def _is_new_to(txn: Txn, user_id: UserID, servers: Iterable[ServerName], ours: ServerName) -> bool:
+    return not set(servers) <= {ours, *load_servers_near(txn, user_id)}
 
 
 def _write_changes(txn: Txn, pending: Pending, stream: int, server: ServerName) -> None:

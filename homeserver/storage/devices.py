@@ -10,6 +10,7 @@ from federation.ids import DeviceID, UserID
 from homeserver.storage import keys
 from homeserver.storage.changes import SessionsEnded
 from homeserver.storage.database import Txn
+from homeserver.storage.outbox import load_servers_near
 
 _DEVICES = "SELECT device_id, display_name, last_seen_ms, last_seen_ip FROM devices WHERE user_id = ?"
 
@@ -63,7 +64,10 @@ def append_device(
         "INSERT INTO devices (user_id, device_id, display_name, created_ms, made_by) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (user_id, device_id) DO NOTHING"
     )
-    return txn.run(sql, (user_id, device_id, name, created_ms, made_by)) == 1
+    is_new = txn.run(sql, (user_id, device_id, name, created_ms, made_by)) == 1
+    if is_new and load_servers_near(txn, user_id):
+        keys.set_changed(txn, user_id, [device_id])
+    return is_new
 
 
 def set_display_name(txn: Txn, user_id: UserID, device_id: DeviceID, name: str) -> bool:
@@ -72,7 +76,7 @@ def set_display_name(txn: Txn, user_id: UserID, device_id: DeviceID, name: str) 
     if not txn.run(sql, (name, user_id, device_id)):
         return False
     if keys.has_device_keys(txn, user_id, device_id):
-        keys.set_changed(txn, user_id)
+        keys.set_changed(txn, user_id, [device_id])
     return True
 
 
@@ -83,15 +87,26 @@ def set_last_seen(txn: Txn, sightings: list[tuple[int, str, UserID, DeviceID]]) 
 
 def remove_devices(txn: Txn, user_id: UserID, device_ids: Iterable[DeviceID]) -> None:
     """Remove devices with all that hangs on them: their sessions end, their messages and keys are gone."""
-    had_keys = []
+    missed, is_known = [], bool(load_servers_near(txn, user_id))
     for device_id in device_ids:
-        if keys.has_device_keys(txn, user_id, device_id):
-            had_keys.append(device_id)
+        had_keys = keys.has_device_keys(txn, user_id, device_id)
         keys.remove_signatures(txn, user_id, device_id)
         if txn.run("DELETE FROM devices WHERE user_id = ? AND device_id = ?", (user_id, device_id)):
             txn.tell(SessionsEnded(position=txn.position(), user_id=user_id, device_id=device_id))
-    if had_keys:
-        keys.set_changed(txn, user_id, had_keys)
+            if had_keys or is_known:
+                missed.append(device_id)
+    if missed:
+        keys.set_changed(txn, user_id, missed)
+
+
+def introduce_devices(txn: Txn, user_id: UserID) -> None:
+    """Tell of all devices of somebody, whom other servers have just met.
+
+    Spec: server-server-api#device-management
+    """
+    rows = txn.all("SELECT device_id FROM devices WHERE user_id = ? ORDER BY created_ms, device_id", (user_id,))
+    if rows:
+        keys.set_changed(txn, user_id, [DeviceID(device_id) for (device_id,) in rows])
 
 
 def remove_all_devices(txn: Txn, user_id: UserID, *, but: DeviceID | None = None) -> None:

@@ -1,7 +1,7 @@
 """What other servers are told of the keys of ours, in the unit of work that changes them.
 
 The updates of a person are a chain: each names the one before. A server that has missed one asks for the whole list.
-Names of devices are nobody's business elsewhere.
+A device without keys is one, too. Names of devices are nobody's business elsewhere.
 
 Spec: server-server-api#device-management, server-server-api#end-to-end-encryption
 """
@@ -29,10 +29,14 @@ def tell_devices(txn: Txn, user_id: UserID, device_ids: Sequence[DeviceID], vers
             "stream_id": version,
             "prev_id": [before] if before else [],
         }
-        row = txn.one("SELECT keys FROM device_keys WHERE user_id = ? AND device_id = ?", (user_id, device_id))
+        row = txn.one(
+            "SELECT k.keys FROM devices d LEFT JOIN device_keys k"
+            " ON k.user_id = d.user_id AND k.device_id = d.device_id WHERE d.user_id = ? AND d.device_id = ?",
+            (user_id, device_id),
+        )
         if row is None:
             content["deleted"] = True
-        else:
+        elif row[0] is not None:
             content["keys"] = _sign(txn, user_id, device_id, row[0])
         append_edu(txn, EDU("m.device_list_update", content, f"device {user_id} {device_id}"), servers, 0)
 

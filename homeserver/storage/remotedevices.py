@@ -139,10 +139,11 @@ def set_list(txn: Txn, new: DeviceList, since: int) -> bool:
 
 
 def set_device(txn: Txn, user_id: UserID, device_id: DeviceID, signed: bytes | None, stream_id: int) -> None:
-    """Keep one change of a list, and tell our people; with None the device is gone."""
+    """Keep one change of a list, and tell our people; with None the device is gone, or has no keys."""
     txn.run("UPDATE remote_people SET stream_id = ? WHERE user_id = ?", (stream_id, user_id))
     if signed is None:
-        txn.run("DELETE FROM remote_devices WHERE user_id = ? AND device_id = ?", (user_id, device_id))
+        if not txn.run("DELETE FROM remote_devices WHERE user_id = ? AND device_id = ?", (user_id, device_id)):
+            return
     else:
         txn.run(
             "INSERT INTO remote_devices (user_id, device_id, keys) VALUES (?, ?, ?)"

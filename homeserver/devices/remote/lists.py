@@ -39,13 +39,14 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Update(NamedTuple):
-    """A change of a list: the device's new keys, None when it has none any more, and the changes before."""
+    """A change of a list: the device's new keys, None when it has none or `is_gone`, and the changes before."""
 
     user_id: UserID
     device_id: DeviceID
     keys: bytes | None
     stream_id: int
     before: Sequence[int]
+    is_gone: bool
 
 
 class _Renewal:
@@ -219,7 +220,7 @@ def _update(txn: Txn, update: Update) -> bool:
     user_id = update.user_id
     known = remotedevices.find_known(txn, user_id)
     if known is None:
-        if remotedevices.has_company(txn, user_id):
+        if (update.keys is not None or update.is_gone) and remotedevices.has_company(txn, user_id):
             keys.set_changed(txn, user_id)
         return False
     if known.stale:

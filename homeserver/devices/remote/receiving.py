@@ -44,8 +44,9 @@ class DeviceNews:
         if not isinstance(before, list) or len(before) > MOST_BEFORE:
             raise BadAnswer("prev_id is not a list of changes")
         stream_id, earlier = read_stream_id(content.get("stream_id")), [read_stream_id(each) for each in before]
-        signed = None if content.get("deleted") is True else find_identity_keys(user_id, device_id, content.get("keys"))
-        await self._lists.update(Update(user_id, DeviceID(device_id), signed, stream_id, earlier))
+        is_gone = content.get("deleted") is True
+        signed = None if is_gone else find_identity_keys(user_id, device_id, content.get("keys"))
+        await self._lists.update(Update(user_id, DeviceID(device_id), signed, stream_id, earlier, is_gone))
 
     async def take_signing_keys(self, origin: ServerName, content: Mapping[str, Any]) -> None:
         """Take new cross-signing keys; those that are malformed or not signed by the master key are not taken.
