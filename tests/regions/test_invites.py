@@ -116,7 +116,7 @@ class Inviting(JoinsCase):
         path = f"/user/{quote(self.bob.user_id)}/account_data/m.invite_permission_config"
         await self.bob.ok("PUT", path, {"default_action": "block"})
         refused = await self.alice.refused("POST", f"/rooms/{quote(room_id)}/invite", {"user_id": self.bob.user_id})
-        assert refused[0] == 403
+        assert refused == (403, "M_INVITE_BLOCKED")
         assert room_id not in await self.shown(self.bob, "invite")
 
     async def test_a_room_is_created_with_people_of_other_regions(self) -> None:

@@ -5,8 +5,14 @@ from typing import Final
 
 from federation.errors import PeerRefused, Refused, RemoteFault
 from homeserver.policy import Hidden, Invalid, NotFound
+from homeserver.rooms.membership import InvitesBlocked
 
-_PASSED_ON: Final = ("M_UNABLE_TO_AUTHORISE_JOIN", "M_UNABLE_TO_GRANT_JOIN", "M_INCOMPATIBLE_ROOM_VERSION")
+_MISTAKES: Final = ("M_INVALID_PARAM", "M_MISSING_PARAM")
+"""What a server answers to whom a request of ours makes no sense, which is no fault of the person's."""
+_PERSONAL: Final = frozenset(
+    {"M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_USER_DEACTIVATED", "M_USER_LOCKED", "M_USER_SUSPENDED"}
+)
+"""What only the person's own server says, and clients act on."""
 
 
 class IncompatibleVersion(Exception):
@@ -38,9 +44,11 @@ def _translate(fault: Exception) -> Exception:
         return fault
     if fault.errcode == "M_INCOMPATIBLE_ROOM_VERSION":
         return IncompatibleVersion(fault.body.get("room_version"))
-    if fault.errcode in _PASSED_ON:
-        return Invalid(fault.errcode, fault.why)
+    if fault.status == 400 and fault.errcode not in _MISTAKES:
+        return Invalid("M_UNKNOWN" if fault.errcode in _PERSONAL else fault.errcode, fault.why)
     if fault.status == 403:
+        if fault.errcode == "M_INVITE_BLOCKED":
+            return InvitesBlocked()
         return Refused("remote", fault.why or "The other server refuses")
     if fault.status == 404:
         return NotFound(fault.why or "The other server knows no such room")

@@ -50,8 +50,8 @@ class Invited:
     async def take(self, origin: ServerName, invitation: Invitation) -> Event:
         """Take an invitation; its event, signed by us.
 
-        Raises: IncompatibleVersion; Invalid (M_INVALID_PARAM, M_MISSING_PARAM) for what is no invitation by a server's
-            own people; Refused where the policy or the person wants none, and where too many are open; NotFound when
+        Raises: IncompatibleVersion; Invalid (M_INVALID_PARAM) for what is no invitation by a server's own
+            people; Refused where the policy or the person wants none, and where too many are open; NotFound when
             there is no such person.
         Spec: server-server-api#put_matrixfederationv2inviteroomideventid
         """
@@ -102,7 +102,7 @@ class Invited:
             faults = await self._ground.outside.find_faults(events)
             return [event for event in events if event.event_id not in faults]
         if not any(event.type == "m.room.create" for event in events):
-            raise Invalid("M_MISSING_PARAM", "invite_room_state lacks the room's create event")
+            raise Invalid("M_INVALID_PARAM", "invite_room_state lacks the room's create event")
         await self._check_signed(events)
         return events
 

@@ -191,6 +191,25 @@ class Residents(Staged):
         assert room is not None
         assert set(room.joined_members) == {self.alice, self.bob, self.mallory, self.us.user_id}
 
+    async def test_a_refusal_is_told_with_its_code_where_it_is_the_persons_affair(self) -> None:
+        for status, errcode, told in (
+            (400, "M_BAD_STATE", (400, "M_BAD_STATE")),
+            (400, "M_UNABLE_TO_AUTHORISE_JOIN", (400, "M_UNABLE_TO_AUTHORISE_JOIN")),
+            (400, "M_UNABLE_TO_GRANT_JOIN", (400, "M_UNABLE_TO_GRANT_JOIN")),
+            (400, "M_INCOMPATIBLE_ROOM_VERSION", (400, "M_INCOMPATIBLE_ROOM_VERSION")),
+            (400, "M_INVALID_PARAM", (502, "M_UNKNOWN")),
+            (400, "M_MISSING_PARAM", (502, "M_UNKNOWN")),
+            (400, "M_UNKNOWN_TOKEN", (400, "M_UNKNOWN")),
+            (403, "M_FORBIDDEN", (403, "M_FORBIDDEN")),
+            (403, "M_UNKNOWN_TOKEN", (403, "M_FORBIDDEN")),
+            (404, "M_NOT_FOUND", (404, "M_NOT_FOUND")),
+        ):
+            body = {"errcode": errcode, "error": "no", "room_version": "12"}
+            for endpoint in ("make_join", "send_join"):
+                self.evil.said = {endpoint: Said(status=status, body=msgspec.json.encode(body))}
+                reply = await self.enter()
+                assert (reply.status, reply.errcode) == told, (endpoint, errcode, reply.body)
+
     async def test_nothing_is_signed_but_our_own_join_to_that_room(self) -> None:
         truth = Peer(self.stage)._make_join([self.stage.create.room_id, self.us.user_id], (), None)["event"]
         lies: list[dict[str, Any]] = [
@@ -330,7 +349,7 @@ class Inviters(Staged):
         foreign = self.known.state()["m.room.join_rules", ""].pdu()
         forged = forge(self.stage, state["m.room.join_rules", ""], {"content": {}}, self.evil.key)
         stripped = {"type": "m.room.name", "state_key": "", "sender": self.alice, "content": {"name": "Bank"}}
-        assert (await self.invite(pdu, event_id, invite_room_state=[])).errcode == "M_MISSING_PARAM"
+        assert (await self.invite(pdu, event_id, invite_room_state=[])).errcode == "M_INVALID_PARAM"
         for lie in (foreign, forged, stripped, []):
             reply = await self.invite(pdu, event_id, invite_room_state=[create, lie])
             assert reply.errcode == "M_INVALID_PARAM", (lie, reply.body)
