@@ -4,10 +4,12 @@ Spec: server-server-api#retrieving-events
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from federation.ids import ServerName
 from homeserver.api.route import Call, Reply, Route
-from homeserver.rooms.giving import Giving, dump
+from homeserver.api.server.costly import Costly
+from homeserver.rooms.giving import Given, Giving, dump
 
 V1 = "/_matrix/federation/v1"
 
@@ -40,22 +42,28 @@ class _EventsAPI:
         self._giving = giving
         self._server = server
         self._now_ms = now_ms
+        self._costly = Costly()
 
     async def see_event(self, call: Call) -> Reply:
         event = await self._giving.event(call.origin, call.params["eventId"])
         return {"origin": self._server, "origin_server_ts": self._now_ms(), "pdus": [event]}
 
     async def see_state(self, call: Call) -> Reply:
-        given = await self._giving.state(call.origin, call.params["roomId"], call.query.need("event_id"))
+        given = await self._find_state(call)
         return {"pdus": dump(given.state), "auth_chain": dump(given.chain)}
 
     async def see_state_ids(self, call: Call) -> Reply:
-        given = await self._giving.state(call.origin, call.params["roomId"], call.query.need("event_id"))
+        given = await self._find_state(call)
         return {"pdu_ids": list(given.state), "auth_chain_ids": list(given.chain)}
 
     async def see_auth(self, call: Call) -> Reply:
-        chain = await self._giving.event_auth(call.origin, call.params["roomId"], call.params["eventId"])
-        return {"auth_chain": chain}
+        room_id, event_id = call.params["roomId"], call.params["eventId"]
+        find = partial(self._giving.event_auth, call.origin, room_id, event_id)
+        return {"auth_chain": await self._costly.answer(call.origin, find)}
+
+    async def _find_state(self, call: Call) -> Given:
+        room_id, event_id = call.params["roomId"], call.query.need("event_id")
+        return await self._costly.answer(call.origin, partial(self._giving.state, call.origin, room_id, event_id))
 
     async def find_dated(self, call: Call) -> Reply:
         call.query.need("ts")

@@ -5,11 +5,13 @@ server-server-api#leaving-rooms-rejecting-invites
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 from msgspec.json import encode
 
 from homeserver.api.route import JSON_LIMIT, Call, Endpoint, Reply, Route
+from homeserver.api.server.costly import Costly
 from homeserver.rooms.remote.resident import Entry, Move, Resident
 
 _V1: Final = "/_matrix/federation/v1"
@@ -54,6 +56,7 @@ def _place(call: Call) -> tuple[str, str]:
 class _JoinsAPI:
     def __init__(self, resident: Resident) -> None:
         self._resident = resident
+        self._costly = Costly()
 
     def proposing(self, move: Move) -> Endpoint:
         """What proposes an event of that kind."""
@@ -71,12 +74,14 @@ class _JoinsAPI:
 
     async def let_join(self, call: Call) -> Reply:
         omit = call.query.flag("omit_members")
-        entry = await self._resident.let_join(call.origin, _place(call), call.body, omit_members=omit)
-        return self._dump(call, entry)
+        return self._dump(call, await self._let_join(call, omit_members=omit))
 
     async def let_join_as_before(self, call: Call) -> Reply:
-        entry = await self._resident.let_join(call.origin, _place(call), call.body)
-        return encode([200, self._dump(call, entry)])
+        return encode([200, self._dump(call, await self._let_join(call))])
+
+    async def _let_join(self, call: Call, *, omit_members: bool = False) -> Entry:
+        let_join = partial(self._resident.let_join, call.origin, _place(call), call.body, omit_members=omit_members)
+        return await self._costly.answer(call.origin, let_join)
 
     async def let_leave(self, call: Call) -> Reply:
         await self._resident.let_leave(call.origin, _place(call), call.body)

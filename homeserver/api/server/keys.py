@@ -22,6 +22,9 @@ from homeserver.api.route import Call, Reply, Route
 MOST_ASKED: Final = 100
 """How many servers' keys are told in one answer; of those asked for beyond that nothing is said."""
 
+MOST_BYTES: Final = 1 << 19
+"""How much of keys is signed anew for one answer: honest ones have one or two kilobytes each."""
+
 Time: TypeAlias = Annotated[int, Meta(ge=0, le=canonical.MAX_INTEGER)]
 
 
@@ -96,18 +99,25 @@ class _KeysAPI:
         """The keys of those servers, as far as they can be had; each good until that time, if it publishes such."""
         some = list(wanted.items())[:MOST_ASKED]
         found = await side_by_side(self._find(server, until_ms) for server, until_ms in some)
-        return {"server_keys": [keys for keys in found if keys is not None]}
+        told: list[msgspec.Raw] = []
+        left = MOST_BYTES
+        for keys in found:
+            if keys is not None and len(keys.raw) <= left:
+                left -= len(keys.raw)
+                told.append(self._sign(keys))
+        return {"server_keys": told}
 
-    async def _find(self, name: str, until_ms: int) -> msgspec.Raw | None:
-        """One server's keys with our signature beside its own; None when we have none, or nothing to do with it."""
+    async def _find(self, name: str, until_ms: int) -> ServerKeys | None:
+        """One server's keys; None when we have none, or nothing to do with it."""
         try:
             server: ServerName = parse_server_name(name)
-            keys = await self._keyring.find_published(server, lambda keys: until_ms <= keys.valid_until_ms)
+            return await self._keyring.find_published(server, lambda keys: until_ms <= keys.valid_until_ms)
         except (BadIdentifier, Refused):
             return None
-        if keys is None:
-            return None
+
+    def _sign(self, keys: ServerKeys) -> msgspec.Raw:
+        """Keys with our signature beside their owner's."""
         ours = self._ours()
         value: Any = canonical.decode(keys.raw)
-        signed = value if server == ours.server_name else sign_json(value, ours.server_name, self._key)
+        signed = value if keys.server_name == ours.server_name else sign_json(value, ours.server_name, self._key)
         return msgspec.Raw(canonical.encode(signed))

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from federation import canonical
 from federation.ids import ServerName
 from federation.requests import build_request_auth
@@ -159,6 +161,21 @@ class ChangedKeys(HostileCase):
         self.north.late_ms += 8 * DAY_MS  # whatever it said: after a week it is asked again
         fourth.publish(signing_key("another"))
         assert (await self.send([], by=fourth)).status == 401
+
+    async def test_of_very_large_keys_few_are_told_in_one_answer(self) -> None:
+        old = {f"ed25519:{number:050}": {"key": "x" * 43, "expired_ts": 1} for number in range(1500)}
+        names = []
+        for _ in range(5):
+            villain = self.open_villain()
+            villain.publish(villain.key, old_verify_keys=old)
+            villain.keys = sign_json({**villain.keys, "signatures": {}}, villain.name, villain.key)
+            names.append(villain.name)
+        body = msgspec.json.encode({"server_keys": {name: {} for name in (*names, self.west.name)}})
+        reply = await self.north.call_as_server("POST", "/_matrix/key/v2/query", body=body)
+        told = {each["server_name"] for each in reply.json["server_keys"]}
+        assert self.west.name in told
+        assert 1 < len(told) < 6
+        assert len(reply.body) < 1 << 20
 
 
 class LyingNotary(HostileCase):
