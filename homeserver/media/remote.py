@@ -100,10 +100,10 @@ class RemoteMedia:
     async def _fetch(self, origin: ServerName, media_id: str, wait_ms: int, coming: Coming) -> None:
         if self._busy[origin] >= MOST_OF_ONE or self._busy.total() >= MOST_OF_ALL:
             raise PeerUnreachable(f"too much is being fetched from {origin}")
-        if await self._place.database.read(find_kept, origin, media_id) is not None:
-            return  # it has come a moment ago, or is in quarantine
         self._busy[origin] += 1
         try:
+            if await self._place.database.read(find_kept, origin, media_id) is not None:
+                return  # it has come a moment ago, or is in quarantine
             record = await _Fetch(self._place, coming).load(origin, media_id, wait_ms)
             if not await self._place.database.write(_keep, record):
                 raise NotFound

@@ -324,6 +324,17 @@ class Following(MediaCase):
         self.rest.callback(drawn[50:] + b"\r\n--b--\r\n")
         assert (await waiting).status == 200
 
+    async def test_who_stops_in_the_middle_breaks_off_and_keeps_nothing(self) -> None:
+        self.answer(Said(self.opening, self.rest, content_type=KIND))
+        wire = self.follow(self.uri)
+        await self.until(lambda: b"begun" in wire.received)
+        await self.north.stop()
+        assert not wire.open
+        assert not wire.received.endswith(b"0\r\n\r\n")
+        self.rest.errback(Unreachable("gone"))
+        await self.north.begin()
+        assert self.files() == []
+
     async def test_a_kill_in_the_middle_leaves_nothing_half(self) -> None:
         self.answer(Said(self.opening, self.rest, content_type=KIND))
         wire = self.follow(self.uri)
