@@ -5,6 +5,7 @@ Spec: client-server-api#room_events
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 from unicodedata import normalize
 
@@ -39,9 +40,18 @@ def words_in(text: str) -> Iterator[tuple[str, str]]:
     the two dots of ё make no difference.
     """
     for found in _WORD.finditer(normalize("NFC", text)):
-        folded = normalize("NFKC", found[0]).casefold().translate(_FOLDED)
-        for word in _WORD.findall(folded):
-            yield found[0], word[:LONGEST_WORD]
+        shown = found[0]
+        for word in _fold_known(shown) if len(shown) <= LONGEST_WORD else _fold(shown):
+            yield shown, word
+
+
+def _fold(shown: str) -> tuple[str, ...]:
+    """What is left of a word when it is folded; some signs make words of their own then."""
+    folded = normalize("NFKC", shown).casefold().translate(_FOLDED)
+    return tuple([word[:LONGEST_WORD] for word in _WORD.findall(folded)])
+
+
+_fold_known: Final = lru_cache(50_000)(_fold)
 
 
 def terms_of(text: str) -> list[str]:
