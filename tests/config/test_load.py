@@ -1,5 +1,6 @@
 """Loading the configuration: what it says, what it refuses, and how the refusal reads."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -212,3 +213,16 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
     file.write_bytes("server_name: школа.рф".encode("cp1251"))
     with pytest.raises(ConfigError, match="cannot be read"):
         load_settings(file, {})
+
+
+def test_a_protocol_suite_finds_a_plain_homeserver_by_what_the_operators_are_told() -> None:
+    _, _, section = (ROOT / "docs" / "operating.md").read_text().partition("## For a protocol suite\n")
+    settings = parse(re.findall(r"(?:^    .*\n)+", section, re.MULTILINE)[0])
+    assert (settings.policy, settings.registration.mode, settings.federation.mode) == ("open", "open", "open")
+    assert (settings.limits.rates, settings.network.allow_private_addresses) == (False, True)
+    assert settings.network.trusted_ca == FOLDER / "ca.crt"
+    secured = settings.listeners[1]
+    assert (secured.port, secured.resources) == (8448, ("federation", "client"))
+    assert secured.tls is not None
+    assert secured.tls.certificate == FOLDER / "hs1.crt"
+    assert parse("{}", PARTA_SERVER_NAME="hs1.test", PARTA_NETWORK__TRUSTED_CA="/ca.crt").server_name == "hs1.test"
