@@ -30,6 +30,8 @@ SPELLINGS = {
 
 _MSC4140 = "/_matrix/client/unstable/org.matrix.msc4140"
 _MSC3266 = "/_matrix/client/unstable/im.nheko.summary"
+_MSC4108 = "/_matrix/client/unstable/org.matrix.msc4108/rendezvous"
+_MSC4388 = "/_matrix/client/unstable/io.element.msc4388/rendezvous"
 _MSC3814 = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"
 PROPOSED = {
     ("POST", "/_matrix/client/v4/sync"),
@@ -40,6 +42,9 @@ PROPOSED = {
     ("GET", f"{_MSC4140}/delayed_events"),
     *((method, f"{_MSC4140}/delayed_events/{{}}") for method in ("GET", "POST")),
     *(("POST", f"{_MSC4140}/delayed_events/{{}}/{action}") for action in ("cancel", "restart", "send")),
+    ("POST", _MSC4108),
+    *((method, _MSC4388) for method in ("GET", "POST")),
+    *((method, f"{path}/{{}}") for path in (_MSC4108, _MSC4388) for method in ("GET", "PUT", "DELETE")),
     ("GET", "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports"),
     ("GET", "/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms"),
     ("GET", "/_matrix/client/unstable/org.matrix.msc1763/retention/configuration"),
