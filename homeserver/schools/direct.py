@@ -49,6 +49,7 @@ class DirectRooms:
         extra = [
             Draft(type=event_type, sender=self._desk.world.service, state_key=state_key, content=content)
             for event_type, state_key, content in act.initial_state
+            if event_type == "m.room.encryption"
         ]
         wanted = WantedRoom(key=key, asker=owner, supervisor=supervisor, extra=extra)
         room = await self._rooms.load(await self._desk.open_room(school.org.org_id, wanted))

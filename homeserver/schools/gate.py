@@ -182,7 +182,8 @@ class Gate:
         contacts = find_contacts(by, grants, person, others)
         if not contacts & {Contact.WRITE, Contact.WRITE_SUPERVISED}:
             raise Hidden
-        if act.initial_state and Role.PUPIL in {grant.role for grant in (*grants, *others)}:
+        encrypted = any(kind == "m.room.encryption" for kind, _, _ in act.initial_state)
+        if encrypted and Role.PUPIL in {grant.role for grant in (*grants, *others)}:
             raise NotAllowed("A direct room with a pupil in it is not encrypted")
 
 
@@ -205,20 +206,21 @@ def _is_of(room: policy.RoomFacts, server: ServerName) -> bool:
 def _check_direct(act: policy.CreateRoom, by: UserID) -> None:
     """Refuse what is not a plain direct room of two.
 
-    Nobody becomes its creator: `trusted_private_chat` and `additional_creators` would make one who can never be
-    demoted.
+    Nobody becomes its creator: `additional_creators` would make one who can never be demoted. Clients ask for
+    `trusted_private_chat` and for guests wherever two are to talk: they get a room in which the two are equals under
+    the school, and no guests.
 
     School: rows 2, 3, 49
     """
-    if act.preset not in {None, "private_chat"} or act.published:
-        raise NotAllowed("Rooms are private_chat: nobody becomes creator beside the school, and nothing is public")
+    if act.preset not in {None, "private_chat", "trusted_private_chat"} or act.published:
+        raise NotAllowed("Rooms are private: nothing is public")
     if len(act.invite) != 1 or act.invite_3pid or act.invite[0] == by:
         raise NotAllowed("People begin rooms for two: invite exactly one other person")
     if act.creation_content and dict(act.creation_content) != {"m.federate": False}:
         raise NotAllowed("What is in the create event is the school's to say")
     if act.power_levels or act.alias or act.name or act.topic or act.version not in {None, "12"}:
         raise NotAllowed("A room for two has no name, alias or power levels of its own")
-    if any((kind, key) != ("m.room.encryption", "") for kind, key, _ in act.initial_state):
+    if any(key or kind not in {"m.room.encryption", "m.room.guest_access"} for kind, key, _ in act.initial_state):
         raise NotAllowed("The state of a room is the school's to set")
 
 

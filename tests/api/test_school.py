@@ -322,7 +322,6 @@ class Doors(DistrictCase):
         create = await teacher.ok("GET", f"/rooms/{room}/state")
         assert next(e for e in create if e["type"] == "m.room.create")["sender"] == "@_parta:north.example"
         for spoiled in (
-            {**wanted, "preset": "trusted_private_chat"},
             {**wanted, "preset": "public_chat"},
             {**wanted, "visibility": "public"},
             {**wanted, "creation_content": {"additional_creators": [teacher.user_id]}},
@@ -336,6 +335,20 @@ class Doors(DistrictCase):
             assert (await teacher.call("POST", "/createRoom", spoiled)).status == 403, spoiled
         third = await teacher.call("POST", f"/rooms/{room}/invite", {"user_id": "@teacher2:north.example"})
         assert third.status == 403
+
+    async def test_a_room_for_two_as_clients_ask_for_it_is_the_schools_all_the_same(self) -> None:
+        teacher, parent = await self.sign_in("teacher1"), await self.sign_in("parent3")
+        guests = {"type": "m.room.guest_access", "state_key": "", "content": {"guest_access": "can_join"}}
+        wanted = {"invite": [parent.user_id], "is_direct": True, "preset": "trusted_private_chat"}
+        room = (await teacher.ok("POST", "/createRoom", {**wanted, "initial_state": [guests]}))["room_id"]
+        state = {event["type"]: event for event in await teacher.ok("GET", f"/rooms/{room}/state")}
+        create, powers = state["m.room.create"], state["m.room.power_levels"]["content"]["users"]
+        assert create["sender"] == "@_parta:north.example"
+        assert "additional_creators" not in create["content"]
+        assert powers.get(teacher.user_id) == powers.get(parent.user_id)
+        assert state["m.room.guest_access"]["content"] == {"guest_access": "forbidden"}
+        await parent.send(room, "Добрый вечер")
+        assert await teacher.texts(room) == ["Добрый вечер"]
 
     async def test_a_teacher_writes_to_a_pupil_under_the_eyes_of_the_administrator(self) -> None:
         teacher, admin = await self.sign_in("teacher1"), await self.sign_in("admin1")

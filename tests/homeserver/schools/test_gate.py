@@ -428,9 +428,19 @@ class Gates(TestCase):
         ):
             assert await self.verdict(self.direct(one, other)) == expected, (one, other)
 
+    async def test_what_clients_ask_for_where_two_are_to_talk_is_no_reason_to_refuse(self) -> None:
+        guests = ("m.room.guest_access", "", {"guest_access": "can_join"})
+        encryption = ("m.room.encryption", "", {"algorithm": "m.megolm.v1.aes-sha2"})
+        for asked, with_parent, with_pupil in (
+            ([guests], "passes", "passes"),
+            ([guests, encryption], "passes", "told"),
+        ):
+            asked_for = {"preset": "trusted_private_chat", "initial_state": asked}
+            assert await self.verdict(self.direct(self.teacher, self.parent, **asked_for)) == with_parent
+            assert await self.verdict(self.direct(self.teacher, self.pupil, **asked_for)) == with_pupil
+
     async def test_people_create_no_other_rooms(self) -> None:
         for spoiled in (
-            {"preset": "trusted_private_chat"},
             {"preset": "public_chat"},
             {"published": True},
             {"invite_3pid": 1},
@@ -445,6 +455,7 @@ class Gates(TestCase):
             {"initial_state": [("m.room.join_rules", "", {"join_rule": "public"})]},
             {"initial_state": [("m.room.history_visibility", "", {"history_visibility": "world_readable"})]},
             {"initial_state": [("m.room.encryption", "x", {})]},
+            {"initial_state": [("m.room.guest_access", "x", {})]},
         ):
             act = self.direct(self.teacher, self.other_teacher, **spoiled)
             assert await self.verdict(act) == "told", spoiled
