@@ -8,6 +8,7 @@ Spec: server-server-api#typing-notifications, server-server-api#presence, server
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Annotated, Any, Final, cast
 
 import msgspec
@@ -29,6 +30,8 @@ TYPES_MS: Final = 60_000
 """How long somebody types after their server has said so."""
 MOST_RECEIPTS: Final = 1_000
 """How many receipts one EDU moves; others in it are passed over."""
+MOST_ROOMS: Final = 1_000
+"""In how many rooms; each has to be looked for."""
 MOST_PRESENCES: Final = 1_000
 
 
@@ -75,7 +78,7 @@ class EphemeralNews:
         Spec: server-server-api#receipts
         """
         found: list[ReceiptMoved] = []
-        for room_id, by_kind in content.items():
+        for room_id, by_kind in islice(content.items(), MOST_ROOMS):
             receipts = by_kind.get("m.read") if isinstance(by_kind, dict) else None
             if isinstance(receipts, dict) and len(found) < MOST_RECEIPTS:
                 found += await self._read_room(origin, room_id, receipts)

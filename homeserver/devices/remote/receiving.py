@@ -75,16 +75,17 @@ class DeviceNews:
             raise BadAnswer("not a message for devices")
         if not isinstance(messages, dict) or len(messages) > MOST_PEOPLE:
             raise BadAnswer("messages are by person, and not for too many")
+        people = [UserID(person) for person, by_device in messages.items() if isinstance(by_device, dict)]
         encoded = {
-            UserID(person): {each: encode_message(sender, kind, value) for each, value in by_device.items()}
-            for person, by_device in messages.items()
-            if isinstance(by_device, dict) and await self._may_send(sender, person, kind)
+            person: {each: encode_message(sender, kind, value) for each, value in messages[person].items()}
+            for person in await self._database.read(devices.load_device_ids, people)  # nobody is asked about the others
+            if await self._may_send(sender, person, kind)
         }
         if encoded:
             await self._database.write(_take, origin, message_id, encoded)
 
-    async def _may_send(self, sender: UserID, person: str, kind: str) -> bool:
-        return await allows(self._policy, SendToDevice(by=sender, person=UserID(person), type=kind))
+    async def _may_send(self, sender: UserID, person: UserID, kind: str) -> bool:
+        return await allows(self._policy, SendToDevice(by=sender, person=person, type=kind))
 
 
 def _read_user(origin: ServerName, user_id: object) -> UserID:

@@ -4,6 +4,7 @@ from itertools import count
 from typing import Any
 
 from homeserver.devices.remote import receiving
+from homeserver.ephemeral.receiving import MOST_ROOMS
 from homeserver.storage.todevice import Bounds
 from tests.kit.hostile import HostileCase, Villain
 
@@ -112,6 +113,19 @@ class Saying(Case):
         await self.edu("m.typing", {"room_id": self.room_id, "user_id": self.mallory, "typing": True})
         (told,) = (await self.us.sync())["rooms"]["join"][self.room_id]["ephemeral"]["events"]
         assert told["content"] == {"user_ids": [self.mallory]}
+
+    async def test_receipts_in_very_many_rooms_are_looked_at_in_some_of_them(self) -> None:
+        said = await self.say()
+        await self.us.sync()
+        receipt = {self.room_id: {"m.read": {self.mallory: {"event_ids": [said.event_id], "data": {"ts": 1}}}}}
+        before, after = (  # as they are sorted
+            {f"!{sign}{number}:nowhere.test": {"m.read": {}} for number in range(MOST_ROOMS)} for sign in "!~"
+        )
+        await self.edu("m.receipt", {**before, **receipt})
+        await self.nothing_new()
+        await self.edu("m.receipt", {**receipt, **after})
+        (told,) = (await self.us.sync())["rooms"]["join"][self.room_id]["ephemeral"]["events"]
+        assert said.event_id in told["content"]
 
     async def test_presence_of_others_is_not_heard(self) -> None:
         for person in (self.alice, self.us.user_id, self.eve):
