@@ -44,7 +44,9 @@ AT_ONCE_EACH: Final = 8
 MOST_WAITING: Final = 1000
 """How many wait to be asked; of those of whom more wait than of others, nothing is known."""
 AGAIN_MS: Final = 60_000
-"""A server that was asked is not asked again for so long, whatever it said."""
+"""A server that was asked and had nothing new to say is not asked again for so long."""
+SOON_MS: Final = 100
+"""One that had may be asked again after that: who has begun to sign with another key is believed at once."""
 FETCH_S: Final = 10.0
 MOST_BYTES: Final = 1 << 18
 FEW: Final = 4
@@ -99,10 +101,10 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A server's keys, None if there are none to be had; `asked_ms`: when it was last asked, 0 if it was not."""
+    """A server's keys, None if there are none to be had; until when it is not asked again, 0 if it was not asked."""
 
     keys: ServerKeys | None
-    asked_ms: int
+    rests_until_ms: int
 
 
 class Keyring:
@@ -204,7 +206,7 @@ class Keyring:
         """Whether the keys will do, or the server was asked so recently that it is not asked again."""
         if known.keys is not None and will_do(known.keys):
             return True
-        return known.asked_ms > 0 and self._archive.now_ms() < known.asked_ms + AGAIN_MS
+        return self._archive.now_ms() < known.rests_until_ms
 
     async def _look_up(self, server: ServerName, known: _Known | None) -> _Known:
         """What the store has, if nothing was known; else what is said when asked."""
@@ -214,16 +216,21 @@ class Keyring:
                 return _Known(_read_stored(server, *stored), 0)
         before = None if known is None else known.keys
         if server in self._archive.notaries:  # somebody with a turn may be waiting for that
-            return _Known(await self._ask(server) or before, self._archive.now_ms())
+            return self._note(await self._ask(server), before)
         party = _party_of(server)
         try:
             await self._turns.enter(party)
         except PeerUnreachable:
             return _Known(before, 0)
         try:
-            return _Known(await self._ask(server) or before, self._archive.now_ms())
+            return self._note(await self._ask(server), before)
         finally:
             self._turns.leave(party)
+
+    def _note(self, said: ServerKeys | None, before: ServerKeys | None) -> _Known:
+        """What is known once a server was asked."""
+        is_new = said is not None and (before is None or _encoded(said) != _encoded(before))
+        return _Known(said or before, self._archive.now_ms() + (SOON_MS if is_new else AGAIN_MS))
 
     async def _ask(self, server: ServerName) -> ServerKeys | None:
         """Ask the server itself, then the notaries (no notary speaks for another one); what comes is kept."""
@@ -295,6 +302,10 @@ def _check_slice(events: Sequence[Event], found: Mapping[ServerName, ServerKeys 
         except BadSignature as fault:
             faults[event.event_id] = fault
     return faults
+
+
+def _encoded(keys: ServerKeys) -> Mapping[str, str]:
+    return {key_id: key.encode() for key_id, key in keys.verify_keys.items()}
 
 
 def _is_current(keys: ServerKeys, now_ms: int) -> bool:

@@ -20,6 +20,7 @@ from federation.transport.keyring import (
     FEW,
     MOST_WAITING,
     SLICE,
+    SOON_MS,
     VERIFYING,
     Archive,
     Keyring,
@@ -179,6 +180,19 @@ class Keyrings(KeyringCase):
         self.now += AGAIN_MS
         await self.keyring.verify(newer, NORTH)
         assert self.elsewhere.asked == [NORTH, NORTH]
+
+    async def test_who_has_begun_to_sign_with_another_key_is_believed_without_waiting(self) -> None:
+        older, newer = sign_json({"a": 1}, NORTH, KEY), sign_json({"a": 1}, NORTH, OTHER)
+        self.say(publish(NORTH, KEY))
+        await self.keyring.verify(older, NORTH)
+        self.say(publish(NORTH, OTHER))
+        self.now += SOON_MS
+        await self.keyring.verify(newer, NORTH)
+        self.now += SOON_MS
+        for _ in range(3):  # nothing new is said of the key that is gone, so it is asked for once
+            await self.refused(older)
+            self.now += SOON_MS
+        assert self.elsewhere.asked == [NORTH] * 3
 
     async def test_keys_that_expire_are_asked_for_anew(self) -> None:
         self.say(publish(NORTH, KEY))
