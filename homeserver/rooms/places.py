@@ -46,7 +46,7 @@ def find_end(txn: Txn, room_nid: int, token: Place | int | None = None) -> Place
     """The place behind all that a room had at a token, or has now: where paging back begins."""
     if isinstance(token, tuple):
         return token
-    return find_farthest(txn, room_nid, _MOST if token is None else token) or BEGINNING
+    return find_farthest(txn, room_nid, token) or BEGINNING
 
 
 def find_token_place(txn: Txn, room_nid: int, token: Place | int) -> Place:

@@ -22,6 +22,7 @@ Place: TypeAlias = tuple[int, int]
 
 _REPLACEMENT: Final = "\ufffd"
 _DEEPEST: Final = 2**63 - 1
+MOST_AHEAD: Final = 2000
 
 
 DELAYED: Final = DeviceID("\tdelayed")
@@ -334,16 +335,26 @@ def find_place(txn: Txn, room_nid: int, stream: int) -> Place | None:
     return None if row is None else (row[0], row[1])
 
 
-def find_farthest(txn: Txn, room_nid: int, stream: int) -> Place | None:
-    """The place behind all events of a room that are not after a stream position. The last of them may be of a fork
-    whose depths lie behind, so it need not be the farthest.
+def find_farthest(txn: Txn, room_nid: int, stream: int | None = None) -> Place | None:
+    """The place behind all events of a room, or behind those not after a stream position: the last of these may be of a
+    fork that came late, whose depths lie behind. No more than :data:`MOST_AHEAD` events ahead of it are looked through.
     """
-    row = txn.one(
-        "SELECT depth, stream FROM events WHERE room_nid = ? AND stream IS NOT NULL AND stream <= ?"
-        " ORDER BY depth DESC, stream DESC LIMIT 1",
-        (room_nid, stream),
+    if stream is None:
+        return txn.one(
+            "SELECT depth, stream FROM events WHERE room_nid = ? AND stream IS NOT NULL"
+            " ORDER BY depth DESC, stream DESC LIMIT 1",
+            (room_nid,),
+        )
+    last = find_place(txn, room_nid, stream)
+    if last is None:
+        return None
+    ahead = txn.one(
+        "SELECT depth, stream FROM (SELECT depth, stream FROM events WHERE room_nid = ? AND stream IS NOT NULL"
+        " AND (depth, stream) > (?, ?) ORDER BY depth, stream LIMIT ?) ahead"
+        " WHERE stream <= ? ORDER BY depth DESC, stream DESC LIMIT 1",
+        (room_nid, *last, MOST_AHEAD, stream),
     )
-    return None if row is None else (row[0], row[1])
+    return ahead or last
 
 
 class Sent(NamedTuple):

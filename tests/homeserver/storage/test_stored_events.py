@@ -16,6 +16,7 @@ from homeserver.storage.events import (
     Standing,
     append_event,
     find_event,
+    find_farthest,
     find_place,
     load_contents,
     load_events,
@@ -142,6 +143,18 @@ class Events(TestCase):
         self.assertEqual(await self.db.read(find_place, 1, self.events[1].stream), self.events[1].place)
         self.assertIsNone(await self.db.read(find_place, 1, 0))
         self.assertIsNone(await self.db.read(find_place, 2, 99))
+
+    async def test_what_comes_late_of_a_fork_is_last_but_not_farthest(self) -> None:
+        ahead = self.events[-1]
+        late = self._hold(60, self.factory.send("m.room.message", {}, sender=ALICE, depth=ahead.place[0] - 1))
+        after = self._hold(61, self.factory.send("m.room.message", {}, sender=ALICE, depth=ahead.place[0] + 5))
+        for held in (late, after):
+            await self.db.write(append_event, held, held.stream)
+        self.assertEqual(await self.db.read(find_place, 1, late.stream), late.place)
+        for stream, farthest in ((ahead.stream, ahead), (late.stream, ahead), (after.stream, after), (None, after)):
+            self.assertEqual(await self.db.read(find_farthest, 1, stream), farthest.place)
+        for stream in (0, None):
+            self.assertIsNone(await self.db.read(find_farthest, 1 if stream == 0 else 2, stream))
 
     async def test_a_redacted_event_comes_back_pruned_with_its_reason(self) -> None:
         target = self.events[-1]
