@@ -22,7 +22,8 @@ _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED: Final = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 _SCHEME: Final = re.compile(r"x-matrix +", re.IGNORECASE | re.ASCII)
 _PARAMETER: Final = re.compile(rf"({_TOKEN})[ \t]*=[ \t]*(?:({_QUOTED})|([!#$%&'*+.^_`|~0-9A-Za-z:-]+))")
-_COMMA: Final = re.compile(r"[ \t]*,[ \t]*")
+_COMMA: Final = re.compile(r"[ \t]*,[ \t,]*")
+"""Between two parameters, and none of them where there are several: that is nothing, as in any list of HTTP."""
 _ESCAPED: Final = re.compile(r"\\(.)")
 _MAX_HEADER: Final = 4096
 
@@ -121,3 +122,5 @@ def _parse_parameters(header: str) -> Mapping[str, str]:
         if comma is None:
             raise BadRequestAuth("no comma between two parameters")
         at = comma.end()
+        if at == end:
+            return parameters
