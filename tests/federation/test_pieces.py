@@ -19,7 +19,7 @@ VALUES = st.recursive(SCALARS, lambda inner: st.one_of(st.lists(inner), st.dicti
 
 def in_pieces(data: bytes, max_depth: int = canonical.MAX_DEPTH) -> object:
     """The value, as if it were large."""
-    with patch.multiple(pieces, LARGE=8, _GROUP=30, _MOST_LEVELS=60):
+    with patch.multiple(pieces, LARGE=8, _FEW_VALUES=0, _GROUP=30, _MOST_LEVELS=60):
         return pieces.decode(data, max_depth=max_depth)
 
 
@@ -104,15 +104,15 @@ def test_a_large_answer_is_read_in_the_old_form_as_well() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b'{"state": [' + b"[]," * 3_000_000 + b"[]]}",
+        b'{"state": [' + b"[]," * 3_500_000 + b"[]]}",
         b'{"state": [' + b"1," * 7_000_000 + b"1]}",
         b'{"state": [' + b'{"a":' * 1_000_000 + b"1" + b"}" * 1_000_000 + b"]}",
-        b'{"state": ["' + b"x" * 3_000_000 + b'"]}',
-        b'{"state": [' + b" " * 3_000_000 + b"]}",
-        b'{"' + b"x" * 3_000_000 + b'": 1}',
+        b'{"state": ["' + b"x" * 5_000_000 + b'"]}',
+        b'{"state": [' + b" " * 5_000_000 + b"]}",
+        b'{"' + b"x" * 5_000_000 + b'": 1}',
         b'{"a": {"b": {"c": {"d": {"e": {"f": [' + b"1," * 1_000_000 + b"1]}}}}}}",
-        b"[" * 3_000_000,
-        b'"' + b"x" * 3_000_000 + b'"',
+        b"[" * 5_000_000,
+        b'"' + b"x" * 5_000_000 + b'"',
     ],
 )
 def test_what_no_server_would_answer_is_refused_before_it_is_built(data: bytes) -> None:
