@@ -238,7 +238,7 @@ class Visibility(HistoryCase):
 
     async def test_without_a_rule_history_is_shared(self) -> None:
         room = await self.room(visibility="shared")
-        await self.alice.put(room, RULE, {"history_visibility": 7})
+        await self.alice.put(room, RULE, {"history_visibility": "org.parta.unheard"})
         await self.alice.say(room, "seen")
         await self.bob.join(room)
         self.assertEqual(await self.bob.bodies(room), ["seen"])
