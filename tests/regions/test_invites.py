@@ -150,9 +150,10 @@ class Knocking(JoinsCase):
         assert await self.membership(self.north, room_id, self.bob) == "leave"
 
     async def test_nobody_knocks_where_that_is_not_done(self) -> None:
-        room_id = await self.alice.create_room()
-        refused = await self.bob.refused("POST", f"/knock/{quote(room_id, safe='')}?via={quote(self.north.name)}", {})
-        assert refused == (403, "M_FORBIDDEN")
+        for version in ("6", "7", "12"):
+            room_id = await self.alice.create_room(room_version=version)
+            path = f"/knock/{quote(room_id, safe='')}?via={quote(self.north.name)}"
+            assert await self.bob.refused("POST", path, {}) == (403, "M_FORBIDDEN"), version
 
 
 class ByAddress(JoinsCase):

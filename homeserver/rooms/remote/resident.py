@@ -100,6 +100,8 @@ class Resident:
         await self._check_policy(room, person, move)
         if move != "leave" and room.version.id not in versions:
             raise IncompatibleVersion(room.version.id)
+        if move == "knock" and not room.version.knock:
+            raise Refused("knock", "Nobody knocks at rooms of this version")
         content: dict[str, Any] = {"membership": move}
         if move == "join":
             content |= await self._let_in(room, person)
