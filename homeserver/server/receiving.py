@@ -38,7 +38,7 @@ def build_receiving(core: Core, rooms: RoomParts, region: RegionParts) -> Receiv
         policy=core.policy,
     )
     receiver = Receiver(world)
-    rooms.doors.rooms.ask_to_sign = world.outside.ask_to_sign
+    rooms.doors.rooms.ask_to_sign = receiver.advisers.ask
     backfill = Backfill(world)
     rooms.doors.history.older = backfill.fetch
     rooms.doors.dates.fetch = backfill.fetch_event

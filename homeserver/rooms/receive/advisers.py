@@ -1,5 +1,5 @@
 """The policy servers of rooms, as they are asked: several events side by side, with one limit of time for all of them,
-and none for a while after a server did not answer. So one that hangs holds up no room.
+and none for a while after a server let us wait in vain. So one that hangs holds up no room.
 
 Spec: server-server-api#asking-for-a-policy-server-signature-on-an-event
 """
@@ -22,9 +22,11 @@ AT_ONCE: Final = 10
 """About how many events a policy server is asked side by side."""
 TOGETHER_MS: Final = 10_000
 """How long it may take over all that came at once; what it has not signed by then is not recommended."""
+SLOW_MS: Final = 2_000
+"""Who lets us wait for so long in vain is left alone; of who is just not there it is known at once when they are back."""
 FIRST_MS: Final = 5_000
 LONGEST_MS: Final = 300_000
-"""For how long one that did not answer is left alone, at first and at most; twice as long each time."""
+"""For how long such a one is left alone, at first and at most; twice as long each time."""
 MOST_SILENT: Final = 1_000
 
 Verdicts = Mapping[EventID, NotRecommended | None]
@@ -32,7 +34,7 @@ Verdicts = Mapping[EventID, NotRecommended | None]
 
 
 class _Silence(NamedTuple):
-    """How often in a row a policy server did not answer, and until when it is left alone."""
+    """How often in a row a policy server let us wait in vain, and until when it is left alone."""
 
     failures: int
     until_ms: int
@@ -59,14 +61,9 @@ class Advisers:
             raise PeerUnreachable(f"{server} takes too long")
         try:
             answer = await self._outside.ask_to_sign(server, event, min(SIGN_S, left_ms / 1000))
-        except PeerUnreachable:
-            self._fail(server, silence)
-            raise
-        except PeerRefused as refusal:
-            if refusal.status >= 500:
+        except (PeerUnreachable, PeerRefused):
+            if self._now_ms() - now_ms >= SLOW_MS:
                 self._fail(server, silence)
-            else:
-                self._silent.pop(server, None)
             raise
         self._silent.pop(server, None)
         return answer

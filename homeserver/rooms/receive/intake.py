@@ -16,7 +16,7 @@ from homeserver.rooms.receive.chains import order_by
 from homeserver.rooms.receive.facts import Facts, find_at_hand, read_facts
 from homeserver.rooms.receive.merging import Needed, read_groups, read_sum
 from homeserver.rooms.receive.outside import Outside
-from homeserver.rooms.receive.placing import Placing, Received, StateNeeded
+from homeserver.rooms.receive.placing import Placing, Received, StateNeeded, mark_strange
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.turns import Turns
@@ -107,6 +107,7 @@ class Intake:
         queue: Sequence[Received] = [by_id[event.event_id] for event in order]
         for event_id in by_id.keys() - {each.event.event_id for each in queue}:
             self.outcomes[event_id] = Refused("receive", "the event comes before itself")
+        mark_strange(queue, self.room.head.servers, self.facts.missing)
         waits = 0
         while queue and waits < _MOST_WAITS:
             queue, needed = await self._place_some(queue)
@@ -138,7 +139,7 @@ class Intake:
         self.room = room
         for each in queue:
             each.forget()
-        self.facts = Facts()
+        self.facts = Facts(refused=self.facts.refused)
         new = {event.event_id for event in await self.read([each.event for each in queue])}
         return [each for each in queue if each.event.event_id in new]
 

@@ -4,6 +4,7 @@ Spec: server-server-api#checks-performed-on-receipt-of-a-pdu, server-server-api#
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from twisted.logger import Logger
@@ -12,13 +13,17 @@ from federation.errors import BadEvent, Refused, RemoteFault
 from federation.event import Event, parse_event
 from federation.ids import EventID, RoomID, ServerName
 from federation.transport.tasks import side_by_side
+from federation.versions import RoomVersion
 from homeserver.rooms.acl import check_acl
 from homeserver.rooms.receive.gaps import Gaps
 from homeserver.rooms.receive.intake import Intake, Outcomes, World
-from homeserver.rooms.receive.objections import Objections
+from homeserver.rooms.receive.objections import NO_ADVICE, Advice, Objections
+from homeserver.rooms.receive.outside import PARSED_AT_ONCE
 from homeserver.rooms.receive.placing import Received
+from homeserver.rooms.recommending import find_policy_server
 from homeserver.rooms.room import Room
 from homeserver.rooms.servers import servers_of
+from homeserver.storage.received import find_known
 
 _log: Final = Logger()
 
@@ -39,6 +44,7 @@ class Receiver:
         self._world = world
         self.heed_outlying: HeedOutlying | None = None
         self._objections = Objections(world.policy, world.outside, world.rooms.seal)
+        self.advisers = self._objections.advisers
 
     async def receive(self, origin: ServerName, event: Event, *, passes_on: bool = False) -> None:
         """Take in one event that `origin` sent; an event that is known already is taken. With `passes_on` the other
@@ -57,8 +63,8 @@ class Receiver:
 
     async def receive_all(self, origin: ServerName, pdus: Sequence[object]) -> Outcomes:
         """Take in events that `origin` sent, in their order room by room, rooms side by side; what became of them."""
-        by_room: dict[RoomID, dict[EventID, Event]] = {}
         rooms: dict[str, Room | None] = {}
+        wanted: list[tuple[dict[str, Any], RoomVersion]] = []
         for pdu in pdus:
             room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
             if not isinstance(pdu, dict) or not isinstance(room_id, str):
@@ -68,9 +74,14 @@ class Receiver:
             if _is_departure(pdu) and self._lacks(rooms[room_id]):
                 await self._heed(origin, pdu)
                 continue
-            event = _parse(pdu, rooms[room_id])
-            if event is not None:
-                by_room.setdefault(event.room_id, {}).setdefault(event.event_id, event)
+            room = rooms[room_id]
+            if room is not None:
+                wanted.append((pdu, room.version))
+        run = self._world.outside.run
+        parsed = _parse_all(wanted) if len(wanted) <= PARSED_AT_ONCE else await run(_parse_all, wanted)
+        by_room: dict[RoomID, dict[EventID, Event]] = {}
+        for event in parsed:
+            by_room.setdefault(event.room_id, {}).setdefault(event.event_id, event)
         outcomes: Outcomes = {}
         found = [(rooms[room_id], list(events.values())) for room_id, events in by_room.items()]
         for some in await side_by_side(self._receive_in_room(origin, room, events) for room, events in found if room):
@@ -99,11 +110,21 @@ class Receiver:
         good = await outside.complete([event for event in events if event.event_id not in faults])
         outcomes: Outcomes = dict(faults)
         if good:
+            advice = await self._ask_advice(room, good)
             async with self._world.turns.of(room.room_id):
-                outcomes |= await self._take(origin, room.room_id, good, passes_on=passes_on)
+                outcomes |= await self._take(origin, room.room_id, good, advice, passes_on=passes_on)
         return {event.event_id: outcomes.get(event.event_id) for event in events}
 
-    async def _take(self, origin: ServerName, room_id: RoomID, events: Sequence[Event], *, passes_on: bool) -> Outcomes:
+    async def _ask_advice(self, room: Room, events: Sequence[Event]) -> Advice:
+        """What the room's policy server says of new events, asked before the room has to wait for that."""
+        if find_policy_server(room.shown) is None:
+            return NO_ADVICE
+        known = await self._world.database.read(find_known, [event.event_id for event in events])
+        return await self._objections.ask(room, [event for event in events if event.event_id not in known])
+
+    async def _take(
+        self, origin: ServerName, room_id: RoomID, events: Sequence[Event], advice: Advice, *, passes_on: bool
+    ) -> Outcomes:
         room = await self._world.rooms.load(room_id)
         if room is None or self._world.rooms.seal.server not in room.head.servers:
             return {event.event_id: Refused("receive", "nobody of ours is in the room") for event in events}
@@ -115,8 +136,9 @@ class Receiver:
         else:
             received = [Received(event=event) for event in new.values()]
         await gaps.find_history(received)
+        advice = await self._objections.ask(room, [each.event for each in received], advice)
         for each in received:
-            each.objection = await self._objections.find(room, each.event)
+            each.objection = await self._objections.find(room, each.event, advice)
             each.passes_on = passes_on and each.event in events
         await intake.place(received)
         return intake.outcomes
@@ -135,8 +157,10 @@ def _is_departure(pdu: Mapping[str, Any]) -> bool:
     return pdu.get("type") == "m.room.member" and membership in ("leave", "ban")
 
 
-def _parse(pdu: dict[str, Any], room: Room | None) -> Event | None:
-    try:
-        return None if room is None else parse_event(pdu, room.version)
-    except BadEvent:
-        return None
+def _parse_all(pdus: Sequence[tuple[dict[str, Any], RoomVersion]]) -> list[Event]:
+    """Those that are events."""
+    events = []
+    for pdu, version in pdus:
+        with suppress(BadEvent):
+            events.append(parse_event(pdu, version))
+    return events
