@@ -111,7 +111,7 @@ class _Walk:
                 self._go_on(b"]")
                 continue
             group = canonical.decode(b"[" + self._data[start:end] + b"]", max_depth=max_depth)
-            assert isinstance(group, list)  # noqa: S101 - it has brackets
+            assert isinstance(group, list)  # it has brackets
             found += group
         self._pass(b"]")
         return found
@@ -134,7 +134,7 @@ class _Walk:
             raise BadJSON("not JSON: no key, or one that is too long")
         self._at = found.end()
         key = canonical.decode(found[1])
-        assert isinstance(key, str)  # noqa: S101 - it has quotation marks
+        assert isinstance(key, str)  # it has quotation marks
         return key
 
     def _pass_value(self) -> tuple[int, int]:
@@ -184,7 +184,7 @@ class _Walk:
     def _peek(self) -> bytes:
         """What comes after blanks, where the walk then stands; nothing at the end."""
         found = _BLANK.match(self._data, self._at, self._at + _WINDOW)
-        assert found is not None  # noqa: S101 - it matches nothing, too
+        assert found is not None  # it matches nothing, too
         self._at = found.end()
         return self._data[self._at : self._at + 1]
 

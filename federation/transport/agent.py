@@ -149,7 +149,7 @@ class _PublicResolver:
     def __init__(self, resolver: IHostnameResolver) -> None:
         self._resolver = resolver
 
-    def resolveHostName(  # noqa: N802, PLR0913 - Twisted's name and parameters
+    def resolveHostName(  # noqa: N802 - Twisted's name and parameters
         self,
         resolutionReceiver: IResolutionReceiver,  # noqa: N803 - Twisted's name
         hostName: str,  # noqa: N803 - Twisted's name
@@ -310,6 +310,8 @@ class Outward:
         self._pool.retryAutomatically = False
         self._endpoints = _Endpoints(reactor, rules)
         self._agent = self._agent_over(self._endpoints)
+        self._under_way: set[Deferred[Any]] = set()
+        self._is_closed = False
 
     async def ask(self, request: Outgoing) -> Incoming:
         """Make a request and hear the whole answer.
@@ -334,11 +336,17 @@ class Outward:
         return Download(response.code, _headers_of(response), pieces)
 
     async def _within(self, request: Outgoing, asking: Coroutine[Any, Any, T]) -> T:
+        if self._is_closed:
+            asking.close()
+            raise Unreachable("no more requests are made")
         asked = Deferred.fromCoroutine(asking)
+        self._under_way.add(asked)
         try:
             return await asked.addTimeout(request.within_s, self._reactor)
         except (TooLate, CancelledError):
             raise Unreachable(f"no answer within {request.within_s} s") from None
+        finally:
+            self._under_way.discard(asked)
 
     async def _ask(self, request: Outgoing) -> Incoming:
         response = await self._begin(request)
@@ -369,7 +377,10 @@ class Outward:
         return agent
 
     def close(self) -> Deferred[None]:
-        """Let go of the connections that are kept."""
+        """Make no more requests, give up those that are under way, and let go of the connections that are kept."""
+        self._is_closed = True
+        for asked in tuple(self._under_way):
+            asked.cancel()
         closed: Deferred[None] = self._pool.closeCachedConnections()
         return closed
 

@@ -22,7 +22,7 @@ from homeserver.accounts.registration import DUMMY, REGISTRATION_TOKEN, Registra
 from homeserver.accounts.tokens import Mint
 from homeserver.policy import Invalid
 
-PASSWORD: Final = "m.login.password"  # noqa: S105 - the name of a stage
+PASSWORD: Final = "m.login.password"
 PASSWORD_FLOWS: Final = ((PASSWORD,),)
 
 SESSIONS: Final = 10_000

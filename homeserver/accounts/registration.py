@@ -20,7 +20,7 @@ from homeserver.storage.database import Database, Txn
 from homeserver.storage.profiles import ProfileRow
 
 DUMMY: Final = "m.login.dummy"
-REGISTRATION_TOKEN: Final = "m.login.registration_token"  # noqa: S105 - the name of a stage
+REGISTRATION_TOKEN: Final = "m.login.registration_token"
 
 _FLOWS: Final = {"open": ((DUMMY,),), "invite": ((REGISTRATION_TOKEN,),)}
 _RESERVED: Final = "_"

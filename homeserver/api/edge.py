@@ -166,7 +166,7 @@ class Edge:
     async def _respond(self, request: EdgeRequest) -> tuple[int, Any, Answer | None]:
         """The status, and the encoded body or open file."""
         match = request.match
-        assert match is not None  # noqa: S101
+        assert match is not None  # a request without a route was refused as it came
         route, bound = match.route, self._bound[match.route]
         call = Call(request, match.params() if match.names else {}, Query(request.query))
         if route.auth == "region":
@@ -213,7 +213,7 @@ class Edge:
 
     async def _admit_server(self, request: EdgeRequest, route: Route) -> "ServerName":
         """Which server's request it is, if it may make it, and now."""
-        assert self._attendants.signed is not None  # noqa: S101
+        assert self._attendants.signed is not None  # where there are routes for other servers
         origin = await self._attendants.signed.admit(request)
         request.who = origin
         if route.rate is not None:

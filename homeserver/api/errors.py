@@ -127,7 +127,7 @@ def _not_recommended(fault: NotRecommended) -> MatrixError:
     Spec: server-server-api#validating-policy-server-signatures
     """
     answer = fault.answer
-    if answer is None or not 400 <= answer.status < 500:  # noqa: PLR2004 - what clients may have done
+    if answer is None or not 400 <= answer.status < 500:
         return MatrixError(403, "M_FORBIDDEN", fault.why)
     extra = {name: value for name, value in answer.body.items() if name not in ("errcode", "error")}
     return MatrixError(answer.status, answer.errcode, answer.why, extra)

@@ -56,7 +56,7 @@ ABSENT: Final = Presence()
 class Presences:
     """The presence of everybody who is there or has said something about it. Switched off, nobody ever is."""
 
-    def __init__(  # noqa: PLR0913 - the five parts of the world it needs, and its switch
+    def __init__(
         self,
         database: Database,
         streams: Streams,

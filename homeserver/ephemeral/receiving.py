@@ -38,7 +38,7 @@ MOST_PRESENCES: Final = 1_000
 class EphemeralNews:
     """Takes what other servers tell; each method is for one type of EDU."""
 
-    def __init__(  # noqa: PLR0913 - what is told goes to these places
+    def __init__(
         self,
         database: Database,
         policy: Policy,

@@ -212,7 +212,7 @@ class Media:
         look = partial(self._build_telling, server)
         return await self._thumbnail(await self._load(look, self._server_name, media_id, wait_ms), wanted)
 
-    async def thumbnail(  # noqa: PLR0913 - as `download`, and what is wanted
+    async def thumbnail(
         self,
         by: UserID | None,
         origin: ServerName,

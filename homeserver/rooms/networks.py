@@ -112,6 +112,6 @@ def _position(since: str | None) -> int:
     if since is None:
         return 0
     digits = since.removeprefix("w")
-    if digits == since or not (digits.isascii() and digits.isdigit() and len(digits) < 19):  # noqa: PLR2004 - int64
+    if digits == since or not (digits.isascii() and digits.isdigit() and len(digits) < 19):
         raise Invalid("M_INVALID_PARAM", "Not a pagination token")
     return int(digits)

@@ -23,7 +23,7 @@ from homeserver.schools.rights import Role
 from homeserver.schools.school import School
 from homeserver.storage.schools.people import Appointment, Person
 
-PASSWORD: Final = "parta-demo-5"  # noqa: S105 - printed at every start
+PASSWORD: Final = "parta-demo-5"
 CLASSES: Final = ("5А", "9Б")
 _SCHOOL: Final = Application(
     name="Муниципальное общеобразовательное учреждение «Средняя школа № 7 города Озёрска-Северного»",

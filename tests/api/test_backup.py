@@ -163,7 +163,7 @@ class Versions(BackupCase):
 
 
 def _count(txn: Txn, table: str) -> int:
-    row = txn.one(f"SELECT COUNT(*) FROM {table}")  # noqa: S608 - a name of this test's
+    row = txn.one(f"SELECT COUNT(*) FROM {table}")
     return 0 if row is None else int(row[0])
 
 

@@ -57,7 +57,7 @@ ERRCODES = frozenset(
 )
 GOOD = "good"
 """Stands for the token of somebody who may ask."""
-SECRET = "squeamish ossifrage"  # noqa: S105 - a test's
+SECRET = "squeamish ossifrage"
 RUINOUS = re.compile(
     r"POST .*/(logout|logout/all|password|deactivate|leave|forget|delete_devices|pushers/set)"
     r"|DELETE .*/(devices|directory/room|room_keys|pushrules|media|rendezvous|registration_tokens)/.*"

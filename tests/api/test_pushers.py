@@ -37,7 +37,7 @@ class Gateway(Resource):
         super().__init__()
         self.told: DeferredQueue[tuple[bytes, Any]] = DeferredQueue()
 
-    def render_POST(self, request: Any) -> bytes:  # noqa: N802 - Twisted's name
+    def render_POST(self, request: Any) -> bytes:
         self.told.put((request.uri, msgspec.json.decode(request.content.read())))
         return b'{"rejected": []}'
 

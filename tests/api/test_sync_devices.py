@@ -63,7 +63,7 @@ class SyncOfDevices(ServerCase):
 
     async def test_messages_come_in_turns_where_there_are_many(self) -> None:
         self.patch(reading, "MOST_MESSAGES", 2)
-        from homeserver.sync import answers  # noqa: PLC0415 - its copy of the bound is changed
+        from homeserver.sync import answers  # its copy of the bound is changed
 
         self.patch(answers, "MOST_MESSAGES", 2)
         await self.send(1, 2, 3, 4, 5)

@@ -48,7 +48,7 @@ class Service(ThreadingHTTPServer):
 class _Told(BaseHTTPRequestHandler):
     server: Service
 
-    def do_PUT(self) -> None:  # noqa: N802 - the library's name
+    def do_PUT(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.heard:
             self.server.told.append((self.path.rpartition("/")[2], body))
@@ -79,13 +79,13 @@ def service() -> Iterator[Service]:
 
 def ask(server: Process, method: str, path: str, body: object) -> Any:
     """What the service itself asks of the server."""
-    request = urllib.request.Request(  # noqa: S310 - on loopback
+    request = urllib.request.Request(
         f"{server.base_url}/_matrix/client/v3{path}",
         json.dumps(body).encode(),
         {"Authorization": f"Bearer {AS_TOKEN}"},
         method=method,
     )
-    with urllib.request.urlopen(request, timeout=WAIT_S) as reply:  # noqa: S310 - as above
+    with urllib.request.urlopen(request, timeout=WAIT_S) as reply:
         return json.loads(reply.read())
 
 

@@ -146,7 +146,7 @@ def test_the_signed_user_is_the_target(room):
 
 
 def test_the_token_is_that_of_a_third_party_invite_of_the_room(room):
-    assert against(room, answer(token="another")) == "member.invite.third_party.token"  # noqa: S106 - no password
+    assert against(room, answer(token="another")) == "member.invite.third_party.token"
 
 
 def test_the_third_party_invite_is_of_the_same_sender(room):

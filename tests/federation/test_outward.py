@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ServerEndpoint, wrapServerTLS
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import PrivateCertificate
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from federation.transport.agent import Incoming, Outgoing, Outward, Rules, TooMuch, Unreachable, is_public
@@ -60,10 +61,10 @@ class _Speaker(Protocol):
         self.asked = b""
         self.gone: Deferred[None] = Deferred()
 
-    def connectionLost(self, reason: object = None) -> None:  # noqa: N802 - Twisted's name
+    def connectionLost(self, reason: object = None) -> None:
         self.gone.callback(None)
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+    def dataReceived(self, data: bytes) -> None:
         self.asked += data
         if b"\r\n\r\n" in self.asked:
             assert self.transport is not None
@@ -78,7 +79,7 @@ class _Speakers(Factory):
         self.hang_up = hang_up
         self.heard: list[_Speaker] = []
 
-    def buildProtocol(self, addr: Any) -> _Speaker:  # noqa: N802 - Twisted's name
+    def buildProtocol(self, addr: Any) -> _Speaker:
         speaker = _Speaker(self.answer, self.hang_up)
         self.heard.append(speaker)
         return speaker
@@ -186,6 +187,19 @@ class Outwards(TestCase):
         for url in ("http://no-such-host.invalid/", "nonsense", "ftp://127.0.0.1/", "http://127.0.0.1:1/", "http://ж/"):
             await self.refused(Unreachable, url)
         await gatherResults([speaker.gone for speaker in (*drip.heard, *mute.heard)])
+
+    async def test_what_is_under_way_is_given_up_at_the_end_and_nothing_more_is_asked(self) -> None:
+        silent, mute = await self.listen(b"")
+        outward = Outward(reactor, OPEN)
+        request = Outgoing(method="GET", url=f"http://127.0.0.1:{silent}/", headers={})
+        asking = Deferred.fromCoroutine(outward.ask(request))
+        while not (mute.heard and mute.heard[0].asked):
+            await deferLater(reactor, 0.001)  # another connection: nothing here could tell us
+        await outward.close()
+        for asked in (asking, outward.ask(request)):
+            with pytest.raises(Unreachable):
+                await asked
+        await mute.heard[0].gone
 
     async def test_a_certificate_must_be_trusted_and_of_that_name(self) -> None:
         folder = TemporaryDirectory()

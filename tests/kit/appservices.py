@@ -53,7 +53,7 @@ class _Connection(ProtocolWrapper):
         """What carries it, None once it has ended."""
         return None if self.disconnecting else self.transport
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - Twisted's name
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.disconnecting = 1
         super().connectionLost(reason)
 
@@ -67,7 +67,7 @@ class _Doors(WrappingFactory):
         super().__init__(Site(resource))
         self.channels: list[_Connection] = []
 
-    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 - Twisted's name
+    def buildProtocol(self, addr: Any) -> Any:
         channel = super().buildProtocol(addr)
         assert isinstance(channel, _Connection)
         self.channels.append(channel)

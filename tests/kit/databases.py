@@ -37,7 +37,7 @@ from homeserver.storage.database import SCHEMA, Database, Dialect, Schema, migra
 
 START_MS = 1_700_000_000_000
 """What the clock shows that databases for tests are opened with."""
-_MEMORY = Path("/dev/shm")  # noqa: S108 - commits there cost no disk
+_MEMORY = Path("/dev/shm")  # commits there cost no disk
 _ROOMY = 1 << 30
 _PR_SET_PDEATHSIG = 1
 _READY = b"ready to accept connections"

@@ -152,7 +152,7 @@ class Region(Callers):
         """Make a request at the door for other servers, with just these headers."""
         return await send(self.running.doors[1].factory, method, path, headers or {}, body)
 
-    async def call_signed(  # noqa: PLR0913 - a request has these parts
+    async def call_signed(
         self,
         origin: ServerName,
         key: SigningKey,

@@ -51,30 +51,30 @@ class _Line(StringTransport):
         super().write(data)
         self.wire.look()
 
-    def writeSequence(self, data: Any) -> None:  # noqa: N802 - Twisted's name
+    def writeSequence(self, data: Any) -> None:
         self.write(b"".join(data))
 
-    def loseConnection(self) -> None:  # noqa: N802 - Twisted's name
+    def loseConnection(self) -> None:
         super().loseConnection()
         self.wire.end(ConnectionDone())
 
-    def abortConnection(self) -> None:  # noqa: N802 - Twisted's name
+    def abortConnection(self) -> None:
         super().abortConnection()
         self.wire.end(ConnectionLost())
 
-    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802 - Twisted's name
+    def setTcpNoDelay(self, enabled: bool) -> None:
         pass
 
-    def getTcpNoDelay(self) -> bool:  # noqa: N802 - Twisted's name
+    def getTcpNoDelay(self) -> bool:
         return True
 
-    def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: N802 - Twisted's name
+    def setTcpKeepAlive(self, enabled: bool) -> None:
         pass
 
-    def getTcpKeepAlive(self) -> bool:  # noqa: N802 - Twisted's name
+    def getTcpKeepAlive(self) -> bool:
         return False
 
-    def loseWriteConnection(self) -> None:  # noqa: N802 - Twisted's name
+    def loseWriteConnection(self) -> None:
         pass
 
 

@@ -291,7 +291,7 @@ def draw(size: tuple[int, int] = (300, 200)) -> bytes:
         ("", "application/octet-stream", bytes(range(256)) * 300, "attachment"),
     ],
 )
-def test_files_are_fetched_from_the_other_side(  # noqa: PLR0913 - a file has these parts
+def test_files_are_fetched_from_the_other_side(
     pair: Pair, people: tuple[Person, Person], name: str, content_type: str, content: bytes, shown: str
 ) -> None:
     anna, bob = people

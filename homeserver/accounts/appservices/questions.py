@@ -142,7 +142,7 @@ class Questions:
             try:
                 await self._ask(service, "GET", path)
             except Declined as fault:
-                if fault.status < 500:  # noqa: PLR2004 - what the service itself says
+                if fault.status < 500:
                     return False
             except RemoteFault:
                 continue
@@ -169,12 +169,12 @@ class Questions:
         answer = await self._at(request, f"/_matrix/app/v1/{path}", query)
         if answer.status in _UNKNOWN_PATH and old is not None and not _is_said_by_itself(method, answer):
             answer = await self._at(request, f"{old}/{path}", [*query, ("access_token", service.hs_token)])
-        if not 200 <= answer.status < 300:  # noqa: PLR2004 - HTTP's successes
+        if not 200 <= answer.status < 300:
             raise Declined(answer)
         return answer
 
     async def _at(self, asked: "_Asked", path: str, query: Sequence[tuple[str, str]]) -> Incoming:
-        assert self._outward is not None  # noqa: S101 - where there are services there is a way to them
+        assert self._outward is not None  # where there are services there is a way to them
         headers: Mapping[str, str] = {"Authorization": f"Bearer {asked.service.hs_token}"}
         if asked.body is not None:
             headers = {**headers, "Content-Type": "application/json"}
@@ -205,7 +205,7 @@ class _Asked(msgspec.Struct, frozen=True):
 
 def _is_said_by_itself(method: str, answer: Incoming) -> bool:
     """Whether the service knows the path, and says by 404 that there is nothing: so with an errcode of its own."""
-    if method != "GET" or answer.status != 404:  # noqa: PLR2004 - not found
+    if method != "GET" or answer.status != 404:
         return False
     try:
         said = msgspec.json.decode(answer.body)

@@ -110,5 +110,5 @@ class _AccountAPI:
     async def _prove(self, call: Call, name: str) -> UserID:
         """Who has proved to be there; with a session it is the session's person."""
         proof = await prove(call, self._interactive, build_operation(call, name))
-        assert proof.user_id is not None  # noqa: S101 - the only flow is the password
+        assert proof.user_id is not None  # the only flow is the password
         return proof.user_id

@@ -19,8 +19,8 @@ from homeserver.api.errors import MatrixError
 from homeserver.api.limits import address_key
 from homeserver.api.route import Call, Reply, Route
 
-_PASSWORD = "m.login.password"  # noqa: S105 - the name of a type of login
-_TOKEN = "m.login.token"  # noqa: S105 - as above
+_PASSWORD = "m.login.password"
+_TOKEN = "m.login.token"
 
 
 class LoginBody(Struct, frozen=True):

@@ -36,7 +36,7 @@ _log = Logger()
 class Ephemera:
     """Tells other servers; everything is called on the reactor's thread."""
 
-    def __init__(  # noqa: PLR0913 - what is told comes from these places
+    def __init__(
         self, sending: Sending, rooms: Rooms, database: Database, typing: Typing, presences: Presences, clock: Any
     ) -> None:
         self.tells_presence = True

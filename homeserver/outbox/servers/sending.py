@@ -44,7 +44,7 @@ _log = Logger()
 class Asks(Protocol):
     """Makes signed requests, and knows who is left alone after failures."""
 
-    async def ask(  # noqa: PLR0913 - what `Peers` has
+    async def ask(
         self,
         destination: ServerName,
         method: str,

@@ -314,7 +314,7 @@ class Deliveries:
 
         Raises: RemoteFault.
         """
-        assert line.body is not None  # noqa: S101 - it was just packed
+        assert line.body is not None  # it was just packed
         await self._world.questions.tell(line.service, str(line.number), line.body)
         line.body = None
         line.failures = 0

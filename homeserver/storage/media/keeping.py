@@ -277,7 +277,7 @@ def load_usage(txn: Txn, server_name: ServerName, span: Span, page: Page) -> tup
     wanted = (span.from_ms, span.until_ms, len(server_name) + 2, f"%{text}%", f"%{text}%")
     way = "DESC" if page.backwards else "ASC"
     rows = txn.all(
-        f"SELECT users.user_id, displayname, number, length{_USERS}"  # noqa: S608 - our own names
+        f"SELECT users.user_id, displayname, number, length{_USERS}"
         f" ORDER BY {USER_ORDERS[page.order]} {way}, users.user_id LIMIT ? OFFSET ?",
         (*wanted, page.limit, page.start),
     )

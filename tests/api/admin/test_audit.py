@@ -48,7 +48,7 @@ class Log(OperatorCase):
     async def test_the_database_itself_keeps_it(self) -> None:
         await self.head.ok("PUT", f"{V1}/suspend/{self.bob.user_id}", {"suspend": True})
         for sql in ("UPDATE audit SET done_by = 'x'", "DELETE FROM audit"):
-            with self.assertRaises(Exception):  # noqa: B017, PT027 - each driver has its own
+            with self.assertRaises(Exception):  # noqa: B017 - each driver has its own
                 await self.server.core.database.write(lambda txn, sql=sql: txn.run(sql))
         self.assertEqual(await self.deeds(), [("suspend", self.bob.user_id)])
 

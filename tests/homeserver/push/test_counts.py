@@ -216,7 +216,7 @@ class UnreadCounts(SyncCase):
         assert unread(await self.bob.sync(), self.room) == (1, 0)
 
     async def test_counting_ends_somewhere(self) -> None:
-        from homeserver.push import counts  # noqa: PLC0415 - its bound is changed
+        from homeserver.push import counts  # its bound is changed
 
         self.patch(counts, "MOST_NEW", 5)
         for _ in range(8):

@@ -72,7 +72,7 @@ class History:
     def __init__(self, case: "LawOfSync", seed: int) -> None:
         self.case = case
         self.seed = seed
-        self.chance = random.Random(seed)  # noqa: S311 - a test's own history
+        self.chance = random.Random(seed)
         self.people = [case.person(f"{name}{seed}", "ACTS") for name in NAMES]
         self.clients = [
             Client(case.person(f"{name}{seed}", f"D{at}"), self.chance.choice(WAYS))

@@ -51,7 +51,7 @@ class LawOfMessagesToDevices(ServerCase):
 
     async def test_each_message_comes_once_and_in_order(self) -> None:
         for seed in range(SEEDS):
-            await self.play(seed, random.Random(seed))  # noqa: S311 - a test's own history
+            await self.play(seed, random.Random(seed))
 
     async def play(self, seed: int, chance: random.Random) -> None:
         alice = await self.register(f"alice{seed}")

@@ -134,7 +134,7 @@ class Gaps(Case):
         hidden = self.say("hidden", self.old)
         event = self.factory.build(
             "m.room.message", {"body": "x"}, sender=self.mallory, after=hidden, prev_events=(MADE_UP,)
-        )  # noqa: E501 - one thing
+        )
         assert await self.lie(list(old.values()), event) == {}
         await self.assert_state_stays()
         await self.us.send(self.room_id, "ours")
