@@ -23,7 +23,7 @@ AT_ONCE: Final = 10
 TOGETHER_MS: Final = 10_000
 """How long it may take over all that came at once; what it has not signed by then is not recommended."""
 SLOW_MS: Final = 2_000
-"""Who lets us wait for so long in vain is left alone; of who is just not there it is known at once when they are back."""
+"""Who lets us wait for so long in vain is left alone; who is just not there may be back at any time."""
 FIRST_MS: Final = 5_000
 LONGEST_MS: Final = 300_000
 """For how long such a one is left alone, at first and at most; twice as long each time."""
