@@ -447,7 +447,7 @@ class Aliases(Staged):
         self.say({"errcode": "M_NOT_FOUND", "error": "no"}, 404)
         assert ((await self.look()).status, (await self.look()).errcode) == (404, "M_NOT_FOUND")
         path = f"/join/{quote(self.alias, safe='')}"
-        assert await self.us.refused("POST", path, {}) == (403, "M_FORBIDDEN")
+        assert await self.us.refused("POST", path, {}) == (404, "M_NOT_FOUND")
 
     async def test_an_answer_that_is_none_is_the_other_servers_fault(self) -> None:
         for answer in ({}, {"room_id": 1}, {"room_id": "#stage"}, {"room_id": "!" + "x" * 300}, []):
