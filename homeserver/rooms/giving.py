@@ -1,7 +1,8 @@
 """What other servers are given of a room: events, states, what is missing to them. Only servers in the room get it.
 
-A server that the room's list shuts out, or that has nobody in the room, is refused. Of what its people were not to see
-it gets the redacted event.
+A server that the room's list shuts out, or that has nobody in the room, is refused; one that was in the room still gets
+what it needs to understand how it was put out: events before which it was in it, and what came before those. Of what
+its people were not to see it gets the redacted event.
 
 Spec: server-server-api#retrieving-events, server-server-api#backfilling-and-retrieving-missing-events
 """
@@ -25,6 +26,7 @@ from homeserver.storage.given import (
     ServerSight,
     find_dated,
     find_room_of_any,
+    find_witnessed,
     load_chain,
     load_state_before,
     walk_back,
@@ -59,9 +61,12 @@ class Giving:
         Spec: server-server-api#get_matrixfederationv1eventeventid
         """
         room_id = await self._db.read(find_room_of_any, event_id)
-        room = None if room_id is None else await self._rooms.load(room_id)
-        if room is None or not _is_in(room, origin):
+        if room_id is None:
             raise NotFound("Event not found")
+        try:
+            room, _ = await self._open_upto(origin, room_id, [EventID(event_id)])
+        except Refused:
+            raise NotFound("Event not found") from None
         found = await self._db.read(_read_event, room.record, origin, EventID(event_id))
         if found is None:
             raise NotFound("Event not found")
@@ -73,7 +78,7 @@ class Giving:
         Raises: NotFound; Refused.
         Spec: server-server-api#get_matrixfederationv1stateroomid
         """
-        room = await self.open(origin, room_id)
+        room, _ = await self._open_upto(origin, room_id, [EventID(event_id)])
         given = await self._db.read(_read_state, room.record, EventID(event_id))
         if given is None:
             raise NotFound("The state before that event is not known here")
@@ -86,8 +91,7 @@ class Giving:
 
         Spec: server-server-api#get_matrixfederationv1backfillroomid
         """
-        room = await self.open(origin, room_id)
-        starts = [EventID(each) for each in event_ids[:MOST_STARTS]]
+        room, starts = await self._open_upto(origin, room_id, [EventID(each) for each in event_ids[:MOST_STARTS]])
         most = min(max(limit, 0), MOST_GIVEN)
         return await self._db.read(_read_back, room.record, origin, starts, most)
 
@@ -98,9 +102,8 @@ class Giving:
 
         Spec: server-server-api#post_matrixfederationv1get_missing_eventsroomid
         """
-        room = await self.open(origin, room_id)
+        room, latest = await self._open_upto(origin, room_id, [EventID(each) for each in ends[1][:MOST_STARTS]])
         earliest = {EventID(each) for each in ends[0][:MOST_STARTS]}
-        latest = [EventID(each) for each in ends[1][:MOST_STARTS]]
         most = min(max(limit, 0), MOST_GIVEN)
         return await self._db.read(_read_missing, room.record, origin, (earliest, latest, most, min_depth))
 
@@ -110,7 +113,7 @@ class Giving:
         Raises: NotFound; Refused.
         Spec: server-server-api#get_matrixfederationv1event_authroomideventid
         """
-        room = await self.open(origin, room_id)
+        room, _ = await self._open_upto(origin, room_id, [EventID(event_id)])
         found = await self._db.read(_read_chain, room.record, EventID(event_id))
         if found is None:
             raise NotFound("Event not found")
@@ -122,30 +125,36 @@ class Giving:
         Raises: NotFound; Refused.
         Spec: server-server-api#get_matrixfederationv1timestamp_to_eventroomid
         """
-        room = await self.open(origin, room_id)
+        room = await self._open(origin, room_id)
         found = await self._db.read(_read_dated, room.record, origin, at_ms, backwards)
         if found is None:
             raise NotFound(f"There is no event {'before' if backwards else 'after'} that time")
         return found
 
-    async def open(self, origin: ServerName, room_id: str) -> Room:
+    async def _open(self, origin: ServerName, room_id: str) -> Room:
         """The room, if that server is in it.
 
         Raises: Refused, alike for a room that is not and for one it is not in.
         """
-        room = await self._rooms.load(room_id)
-        if room is None or origin not in servers_of(room):
-            raise Refused("giving", "The server is not in the room")
-        check_acl(room, origin)
+        room, _ = await self._open_upto(origin, room_id, ())
         return room
 
+    async def _open_upto(
+        self, origin: ServerName, room_id: str, event_ids: Sequence[EventID]
+    ) -> tuple[Room, Sequence[EventID]]:
+        """The room, and up to which of these events that server may know it: all while it is in it, and those before
+        which it was. So it learns why it is not any more.
 
-def _is_in(room: Room, origin: ServerName) -> bool:
-    try:
+        Raises: Refused, alike for a room that is not and for one it is not in.
+        """
+        room = await self._rooms.load(room_id)
+        if room is not None and origin not in servers_of(room):
+            event_ids = await self._db.read(find_witnessed, room.record, origin, event_ids)
+            room = room if event_ids else None
+        if room is None:
+            raise Refused("giving", "The server is not in the room")
         check_acl(room, origin)
-    except Refused:
-        return False
-    return origin in servers_of(room)
+        return room, event_ids
 
 
 def _raw(held: RoomEvent, sight: ServerSight) -> msgspec.Raw:
@@ -175,7 +184,7 @@ def _read_back(
 
 
 def _read_missing(
-    txn: Txn, record: RoomRecord, origin: ServerName, wanted: tuple[set[EventID], list[EventID], int, int]
+    txn: Txn, record: RoomRecord, origin: ServerName, wanted: tuple[set[EventID], Sequence[EventID], int, int]
 ) -> list[msgspec.Raw]:
     earliest, latest, most, min_depth = wanted
     sight = ServerSight(txn, record, origin)

@@ -84,9 +84,12 @@ def difference(one: Map[StateKey, RoomEvent], other: Map[StateKey, RoomEvent]) -
 
 
 class Groups:
-    """The last states of a room, and what several of them add up to; `rows` are of those not yet written."""
+    """The last states of a room, at most so many, and what several of them add up to; `rows` are of those not yet
+    written.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_KEPT) -> None:
+        self._most = most
         self._known: OrderedDict[int, Group] = OrderedDict()
         self._sums: OrderedDict[frozenset[int], Group] = OrderedDict()
         self._rows: dict[int, GroupRow] = {}
@@ -101,13 +104,13 @@ class Groups:
 
     def keep(self, group: Group, row: GroupRow | None = None) -> None:
         """Remember a state; its row, if it is yet to be written by whoever builds on it."""
-        _remember(self._known, group.nid, group)
+        _remember(self._known, group.nid, group, self._most)
         if row is not None:
             self._rows[group.nid] = row
 
     def keep_sum(self, nids: frozenset[int], group: Group) -> None:
         """Remember what these states add up to."""
-        _remember(self._sums, nids, group)
+        _remember(self._sums, nids, group, self._most)
 
     def take_row(self, nid: int) -> GroupRow | None:
         """The row of a state that nobody has written yet; the caller does."""
@@ -121,8 +124,10 @@ class Groups:
         self._sums.clear()
 
 
-def _remember(known: "OrderedDict[int, Group] | OrderedDict[frozenset[int], Group]", key: object, group: Group) -> None:
+def _remember(
+    known: "OrderedDict[int, Group] | OrderedDict[frozenset[int], Group]", key: object, group: Group, most: int
+) -> None:
     known[key] = group  # type: ignore[index]  # the key is of the kind that the dictionary has
     known.move_to_end(key)  # type: ignore[arg-type]  # the same
-    if len(known) > MOST_KEPT:
+    if len(known) > most:
         known.popitem(last=False)

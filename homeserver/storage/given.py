@@ -139,20 +139,41 @@ class ServerSight:
         if rule not in ("invited", "joined"):
             return True
         allowed = ("join",) if rule == "joined" else ("join", "invite")
-        members = self._load_members()
+        if self._members is None:
+            self._members = _load_members(self._txn, self._record, self._server)
+        members = self._members
         latest = dict(members[nid] for nid in nids if nid in members)
         return any(membership in allowed for membership in latest.values())
 
-    def _load_members(self) -> dict[int, tuple[str, str]]:
-        """Who of the server the room ever knew: person and membership by event."""
-        if self._members is None:
-            rows = self._txn.all(
-                "SELECT nid, state_key, membership FROM events WHERE room_nid = ? AND type = 'm.room.member'"
-                r" AND state_key LIKE ? ESCAPE '\'",
-                (self._record.nid, "%:" + self._server.translate(_LIKE)),
-            )
-            self._members = {nid: (user_id, membership) for nid, user_id, membership in rows}
-        return self._members
+
+def _load_members(txn: Txn, record: RoomRecord, server: ServerName) -> dict[int, tuple[str, str]]:
+    """Who of a server the room ever knew: person and membership by event."""
+    rows = txn.all(
+        "SELECT nid, state_key, membership FROM events WHERE room_nid = ? AND type = 'm.room.member'"
+        r" AND state_key LIKE ? ESCAPE '\'",
+        (record.nid, "%:" + server.translate(_LIKE)),
+    )
+    return {nid: (user_id, membership) for nid, user_id, membership in rows}
+
+
+def find_witnessed(txn: Txn, record: RoomRecord, server: ServerName, event_ids: Sequence[EventID]) -> list[EventID]:
+    """Those of some events before which somebody of the server was in the room."""
+    members = _load_members(txn, record, server)
+    if all(membership != "join" for _, membership in members.values()):
+        return []
+    rows = txn.all_in(
+        "SELECT event_id, nid, group_nid, replaces_nid FROM events WHERE event_id {in} AND room_nid = ?"
+        " AND group_nid > 0 AND standing = 0",
+        set(event_ids),
+        (record.nid,),
+    )
+    found = set()
+    for event_id, nid, group, replaces in rows:
+        nids = [*load_group_nids(txn, load_group(txn, group)), replaces]
+        before = dict(members[each] for each in nids if each in members and each != nid)
+        if "join" in before.values():
+            found.add(event_id)
+    return [event_id for event_id in event_ids if event_id in found]
 
 
 def find_dated(txn: Txn, record: RoomRecord, at_ms: int, *, backwards: bool) -> RoomEvent | None:

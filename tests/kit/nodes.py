@@ -6,7 +6,8 @@
     net.cut({"a.test"}, {"b.test", "c.test"})
     await net.heal()                      # everybody speaks until all know all
 
-Nothing here waits for time; what is delivered, and in which order, is the test's chance alone.
+A node tells the others what a server's outbox tells them, and comes into the room as a server does. Nothing here waits
+for time; what is delivered, and in which order, is the test's chance alone.
 """
 
 from collections.abc import Collection, Sequence
@@ -21,21 +22,30 @@ from federation.errors import PeerRefused, PeerUnreachable, Refused, RemoteFault
 from federation.event import Event
 from federation.ids import RoomID, ServerName, UserID
 from federation.versions import ROOM_VERSIONS
-from homeserver.policy import NotFound, OpenPolicy
+from homeserver.outbox.servers.audiences import Audiences
+from homeserver.policy import Hidden, Invalid, NotFound, OpenPolicy
+from homeserver.rooms.backfill import Backfill
+from homeserver.rooms.beyond import Entering
 from homeserver.rooms.giving import Giving, dump
 from homeserver.rooms.receive.adopt import Adoption
 from homeserver.rooms.receive.intake import Turns, World
-from homeserver.rooms.receive.outside import Outside, parse_all
+from homeserver.rooms.receive.outside import Outside
 from homeserver.rooms.receive.receiver import Receiver
-from homeserver.rooms.room import Room, seal_draft
+from homeserver.rooms.receive.returning import AGAIN_MS
+from homeserver.rooms.remote.ground import Ground
+from homeserver.rooms.remote.remote import Remote
+from homeserver.rooms.remote.resident import Resident
+from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Draft, Seal
-from homeserver.storage.database import Database
-from homeserver.storage.given import load_chain
+from homeserver.storage.changes import EventAdded
+from homeserver.storage.database import Change, Database
 from tests.kit.databases import make_database
 from tests.kit.peer import FEDERATION, Keys
 from tests.kit.receiving import run
 from tests.kit.rooms import START_MS, signing_key
+
+LATER = "/_matrix/federation/v2/"
 
 
 class Net:
@@ -63,12 +73,15 @@ class Net:
         parts = self._parts
         return not parts or any(one in part and other in part for part in parts)
 
-    def post(self, node: "Node", event: Event) -> None:
-        """Send an event to all that can be reached; it is on its way."""
-        self.on_the_way += [(node, other, event) for other in node.others() if self.reaches(node.name, other.name)]
+    def post(self, node: "Node", other: "Node", event: Event) -> None:
+        """Send an event to somebody; if they can be reached, it is on its way."""
+        if self.reaches(node.name, other.name):
+            self.on_the_way.append((node, other, event))
 
     async def deliver(self, share: float = 1.0, lost: float = 0.0) -> None:
         """Let a share of what is on its way arrive, in any order; some of it is lost."""
+        for node in self.nodes:
+            await node.db.read(lambda txn: None)  # what a commit tells comes after its answer
         self.random.shuffle(self.on_the_way)
         count = round(len(self.on_the_way) * share)
         arriving, self.on_the_way = self.on_the_way[:count], self.on_the_way[count:]
@@ -94,9 +107,7 @@ class Net:
         self.room_id = room.room_id
         for node in self.nodes[1:]:
             await node.join_through(first)
-            for other in self.nodes[: self.nodes.index(node)]:
-                await other.take(first.name, node.sent[-1])
-        self.on_the_way = []
+            await self.deliver()
 
     def _levels(self) -> dict[str, Any]:
         users: dict[str, int] = {node.user_id: 100 - 10 * at for at, node in enumerate(self.nodes) if at}
@@ -105,19 +116,21 @@ class Net:
         return {"users": users, "state_default": 50, "ban": 50, "kick": 50}
 
     async def heal(self, rounds: int = 3) -> None:
-        """Cut nothing any more: what was said is said once more until it is heard, then everybody speaks in turn."""
+        """Cut nothing any more: everybody is told what they are owed, then all speak in turn, until all know all."""
         self.cut()
         self.on_the_way = []
         for node in self.nodes:
-            for event in node.sent:
-                for other in node.others():
-                    await other.take(node.name, event)
+            for other, event in node.owed:
+                await other.take(node.name, event)
         for at in range(rounds):
+            self.now_ms += AGAIN_MS
             for node in self.nodes:
                 room = await node.room()
                 if node.user_id in room.joined_members:
                     await node.send(node.draft("m.room.message", {"body": f"healed {at}"}))
                     await self.deliver()
+        for node in self.nodes:
+            await node.read_back()
 
 
 class Node:
@@ -127,7 +140,7 @@ class Node:
         self.net = net
         self.name = name
         self.user_id = UserID(f"@user:{name}")
-        self.sent: list[Event] = []
+        self.owed: list[tuple[Node, Event]] = []
         place = make_database("sqlite")
         self.db: Database = place.open()
         case.addCleanup(place.remove)
@@ -135,7 +148,7 @@ class Node:
         self.begin()
 
     def begin(self) -> None:
-        """Begin, or begin anew with nothing but the database."""
+        """Begin, or begin anew with nothing but the database and what the others are owed."""
         self.seal = Seal(
             server=self.name,
             key=signing_key(self.name),
@@ -144,16 +157,31 @@ class Node:
             next_id=self.db.next_id,
         )
         self.rooms = Rooms(self.db, self.seal)
+        line = Line(self)
         world = World(
             rooms=self.rooms,
             database=self.db,
-            outside=Outside(Line(self), Keys(), run),
+            outside=Outside(line, Keys(), run),
             turns=Turns(),
             policy=OpenPolicy(),
         )
         self.receiver = Receiver(world)
-        self.adoption = Adoption(world)
+        ground = Ground(world=world, peers=line, receiver=self.receiver, adoption=Adoption(world), entries=Turns())
+        self.resident = Resident(ground)
+        self.remote = Remote(ground)
         self.giving = Giving(self.rooms, self.db)
+        self.backfill = Backfill(world)
+        self._audiences = Audiences(self.name)
+        self.db.on_commit = self._heed
+
+    def _heed(self, _position: int, changes: Sequence[Change]) -> None:
+        """Tell the others what a commit tells."""
+        for change in changes:
+            if isinstance(change, EventAdded):
+                for server in sorted(self._audiences.find(change)):
+                    other, event = self.net.node(server), change.event.event
+                    self.owed.append((other, event))
+                    self.net.post(self, other, event)
 
     def _tick(self) -> int:
         self.net.now_ms += 1000
@@ -176,46 +204,34 @@ class Node:
         return self.draft("m.room.member", {"membership": membership}, person or self.user_id)
 
     async def send(self, draft: Draft) -> bool:
-        """Do something, if the rules allow it here and now, and send it to the others."""
+        """Do something, if the rules allow it here and now."""
         room = await self.room()
         if self.name not in room.shown.servers:
-            return await self._come_back(draft)
+            return draft.content.get("membership") == "join" and await self._come_back()
         try:
-            held = await self.rooms.append(room, draft)
+            await self.rooms.append(room, draft)
         except Refused:
             return False
-        self.sent.append(held.event)
-        self.net.post(self, held.event)
         return True
 
-    async def _come_back(self, draft: Draft) -> bool:
+    async def _come_back(self) -> bool:
         """Join through another server, as one must that has nobody in the room."""
-        if draft.content.get("membership") == "join":
-            for other in self.others():
-                there = self.net.reaches(self.name, other.name) and other.name in (await other.room()).shown.servers
-                if there:
-                    return await self.join_through(other)
+        for other in self.others():
+            if self.net.reaches(self.name, other.name) and other.name in (await other.room()).shown.servers:
+                return await self.join_through(other)
         return False
 
     async def join_through(self, other: "Node") -> bool:
-        room = await other.room()
-        held = seal_draft(self.seal, room.record, room.shown, self.move("join"))
-        state = [each.event for each in room.shown.state.values()]
-        join = held.event
-        outcomes = await other.receiver.receive_all(self.name, [join.pdu()])
-        if outcomes[join.event_id] is not None:
-            return False
-        raws = [event.raw for event in (*state, join)]
-        chain = await other.db.read(load_chain, room.record, raws, 1000)
+        wanted = Entering(person=self.user_id, room_id=self.net.room_id, via=[other.name], content={})
         try:
-            await self.adoption.adopt(
-                self.net.version, state, parse_all(self.net.version, self.net.room_id, chain.values()), join
-            )
-        except (Refused, RemoteFault):
+            return await self.remote.join(wanted)
+        except (Refused, RemoteFault, Hidden, Invalid, NotFound):
             return False
-        self.sent.append(join)
-        self.net.post(other, join)
-        return True
+
+    async def read_back(self) -> None:
+        """Fetch all of the room's history that is missing."""
+        while await self.backfill.fetch(await self.room(), (0, 1 << 60)):
+            pass
 
     # what comes
 
@@ -244,14 +260,29 @@ class Line:
         node = self._node
         if not node.net.reaches(node.name, destination):
             raise PeerUnreachable("the wire is cut")
-        name, *rest = [unquote(part) for part in path.removeprefix(FEDERATION).split("/")]
+        name, *rest = [unquote(part) for part in path.removeprefix(FEDERATION).removeprefix(LATER).split("/")]
         try:
-            answer = await self._answer(node.net.node(destination).giving, name, rest, [*query, ("body", body)])
-        except (NotFound, Refused) as fault:
+            answer = await self._answer(node.net.node(destination), name, rest, [*query, ("body", body)])
+        except (NotFound, Refused, Invalid) as fault:
             raise PeerRefused(403, "M_FORBIDDEN", str(fault), {}) from None
-        return {key: [_load(each) for each in value] for key, value in answer.items()}
+        return {
+            key: [_load(each) for each in value] if isinstance(value, list) else _load(value)
+            for key, value in answer.items()
+        }
 
-    async def _answer(self, giving: Giving, name: str, rest: Sequence[str], query: Any) -> dict[str, Any]:
+    async def _answer(self, other: Node, name: str, rest: Sequence[str], query: Any) -> dict[str, Any]:
+        origin, body = self._node.name, dict(query)["body"]
+        if name == "make_join":
+            proposal = await other.resident.propose(origin, rest[0], rest[1], "join", ROOM_VERSIONS)
+            return {"room_version": proposal.version, "event": proposal.event}
+        if name == "send_join":
+            return (await other.resident.let_join(origin, (rest[0], rest[1]), body)).dump()
+        if name == "send":
+            await other.receiver.receive_all(origin, body["pdus"])
+            return {}
+        return await self._give(other.giving, name, rest, query)
+
+    async def _give(self, giving: Giving, name: str, rest: Sequence[str], query: Any) -> dict[str, Any]:
         origin, room_id, given = self._node.name, self._node.net.room_id, dict(query)
         if name == "event":
             return {"pdus": [await giving.event(origin, rest[0])]}

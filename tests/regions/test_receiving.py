@@ -18,6 +18,10 @@ V1 = "/_matrix/federation/v1"
 
 
 class RoomCase(RegionsCase):
+    """Events are sent by the test alone: which, and when, is what it is about."""
+
+    silent = True
+
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
         await super().setUp()
         self.alice, self.bob = await self.north.register("alice"), await self.south.register("bob")
@@ -263,6 +267,32 @@ class Giving(RoomCase):
             unknown = path.replace(where, quote("!unknown:127.0.0.1", safe=""))
             self.assertEqual(await self.refused(unknown, **query), 403, unknown)
         self.assertEqual(await self.refused(f"/event/{quoted}"), 404)
+
+    async def test_a_server_that_was_put_out_gets_what_leads_to_that_and_no_more(self) -> None:
+        room_id = await self.share()
+        await self.alice.send(room_id, "before")
+        before = await self.last(self.north, room_id)
+        await self.alice.ok("POST", f"/rooms/{quote(room_id)}/kick", {"user_id": self.bob.user_id})
+        kick = await self.last(self.north, room_id)
+        await self.alice.send(room_id, "after")
+        after = await self.last(self.north, room_id)
+        where = quote(room_id, safe="")
+        for event, status in ((before, 200), (kick, 200), (after, 403)):
+            quoted, query = quote(event.event_id, safe=""), {"event_id": event.event_id}
+            self.assertEqual(await self.refused(f"/state/{where}", **query), status, event.content)
+            self.assertEqual(await self.refused(f"/state_ids/{where}", **query), status, event.content)
+            self.assertEqual(await self.refused(f"/event_auth/{where}/{quoted}"), status, event.content)
+            self.assertEqual(await self.refused(f"/backfill/{where}", v=event.event_id, limit="5"), status)
+            self.assertEqual(await self.refused(f"/event/{quoted}"), 404 if status == 403 else 200, event.content)
+            body = {"earliest_events": [], "latest_events": [event.event_id]}
+            self.assertEqual(await self.status("POST", f"{V1}/get_missing_events/{where}", body), status)
+        given = str(await self.ask(f"/backfill/{where}", v=[kick.event_id, after.event_id], limit="50"))
+        self.assertIn("before", given)
+        self.assertNotIn("after", given)
+        self.assertEqual(await self.refused(f"/timestamp_to_event/{where}", ts="1", dir="f"), 403)
+        acl = {"allow": ["*"], "deny": [], "allow_ip_literals": False}
+        await self.alice.ok("PUT", f"/rooms/{quote(room_id)}/state/m.room.server_acl/", acl)
+        self.assertEqual(await self.refused(f"/state_ids/{where}", event_id=kick.event_id), 403)
 
     async def test_a_server_that_the_list_denies_neither_gets_nor_gives(self) -> None:
         room_id = await self.share()

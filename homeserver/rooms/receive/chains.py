@@ -4,7 +4,7 @@ Spec: server-server-api#checks-performed-on-receipt-of-a-pdu
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from federation.auth import PowerLevels, check_auth, check_auth_events
 from federation.errors import Refused
@@ -18,6 +18,9 @@ MOST_LEVELS: Final = 64
 
 Verdicts = Mapping[EventID, Refused | None]
 """What the rules say of events: None where they allow it."""
+
+Outlier: TypeAlias = tuple[RoomEvent, Standing]
+"""An event without a place, and what became of it."""
 
 
 class Levels:
@@ -102,7 +105,7 @@ def order_by(events: Mapping[EventID, Event], before: Callable[[Event], Iterable
     return order
 
 
-def append_outliers(txn: Txn, outliers: Sequence[tuple[RoomEvent, Standing]]) -> None:
+def append_outliers(txn: Txn, outliers: Sequence[Outlier]) -> None:
     """Unit of work: keep events that have no place."""
     for held, standing in outliers:
         append_event(txn, held, None, standing)

@@ -1,31 +1,23 @@
 """What came before an event and is not known: fetched from other servers, as far as bounds allow.
 
 First the events between (get_missing_events), in rounds. Where they do not reach back to what is known, the state
-before the first of them, as another server tells it; its events are judged before anything rests on them.
+before the first of them, as another server tells it (`told`).
 
 Spec: server-server-api#backfilling-and-retrieving-missing-events
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from twisted.logger import Logger
 
 from federation.errors import BadAnswer, Refused, RemoteFault
 from federation.event import Event
-from federation.ids import EventID, ServerName, StateKey
-from homeserver.rooms.groups import CREATE
-from homeserver.rooms.receive.chains import append_outliers, judge_all
+from federation.ids import EventID, ServerName
 from homeserver.rooms.receive.intake import Intake, World
-from homeserver.rooms.receive.outside import StateIDs
 from homeserver.rooms.receive.placing import Received
-from homeserver.rooms.room import Room
-from homeserver.storage.database import Txn
-from homeserver.storage.events import RoomEvent, Standing
-from homeserver.storage.received import find_beginning, find_by_id, find_known, find_lowest, load_gaps
-from homeserver.storage.rooms import RoomRecord
-from homeserver.storage.state import GroupRow, append_group
+from homeserver.rooms.receive.told import Told
+from homeserver.storage.received import find_beginning, find_lowest, load_gaps
 
 DEEPEST: Final = 2**63 - 1
 MOST_ROUNDS: Final = 10
@@ -37,8 +29,6 @@ MOST_CHAINS: Final = 10
 """For how many events it is asked what they rest on, at most."""
 PATIENCE_MS: Final = 60_000
 """For how long others are asked, all in all: the room waits for that."""
-FEW: Final = 50
-"""More unknown events of a state than this are asked for together."""
 
 _log: Final = Logger()
 
@@ -50,6 +40,7 @@ class Gaps:
         self._world = world
         self._intake = intake
         self._servers = servers
+        self._told = Told(world, intake)
         self._until_ms = world.rooms.seal.now_ms() + PATIENCE_MS
 
     def _sources(self) -> Iterator[ServerName]:
@@ -196,31 +187,9 @@ class Gaps:
                 chain = await self._world.outside.auth_chain(server, (record.room_id, record.version), event.event_id)
             except (RemoteFault, Refused):
                 chain = []
-            kept = await self.keep(chain)
+            kept = await self._told.keep(chain)
             if all(each in self._intake.facts.known or each in kept for each in event.auth_events):
                 return
-
-    async def keep(self, events: Sequence[Event]) -> dict[EventID, RoomEvent]:
-        """Judge events that have no place, and keep those of them that are new."""
-        room, world = self._intake.room, self._world
-        read = partial(read_before, room.record, events)
-        known, before = await world.database.read(read)
-        new = {event.event_id: event for event in events if event.event_id not in known}
-        if not new:
-            return {}
-        rejected = {event_id for event_id, standing in known.items() if standing is Standing.REJECTED}
-        verdicts = await world.outside.run(judge_all, new, before, room.create, rejected)
-        outliers = [
-            (
-                RoomEvent(new[event_id], nid=world.rooms.seal.next_id("events"), room_nid=room.nid, group=0),
-                Standing.OUTLIER if refusal is None else Standing.REJECTED,
-            )
-            for event_id, refusal in verdicts.items()
-        ]
-        await world.database.write(append_outliers, outliers)
-        for held, standing in outliers:
-            self._intake.facts.note(held, standing)
-        return {held.event_id: held for held, _ in outliers}
 
     # the state before an event
 
@@ -228,22 +197,10 @@ class Gaps:
         """The id of the state before an event as another server tells it; 0 if none does."""
         for server in self._sources():
             try:
-                return await self._ask_state(server, event)
+                return await self._told.keep_state(server, event)
             except (RemoteFault, Refused) as fault:
                 _log.debug("no state from {server}: {fault}", server=server, fault=str(fault))
         return 0
-
-    async def _ask_state(self, server: ServerName, event: Event) -> int:
-        room, world = self._intake.room, self._world
-        where = (room.room_id, room.version)
-        ids = await world.outside.state_ids(server, room.room_id, event.event_id)
-        known = await world.database.read(find_known, [*ids.state, *ids.chain])
-        unknown = [each for each in (*ids.chain, *ids.state) if each not in known]
-        if len(unknown) > FEW:
-            await self.keep(await world.outside.state(server, where, event.event_id))
-        elif unknown:
-            await self.keep(await world.outside.events(server, where, unknown))
-        return await world.database.write(keep_state, room, ids, world.rooms.seal.next_id("groups"))
 
 
 def _connected(events: Iterable[Event], wanted: Iterable[EventID]) -> list[Event]:
@@ -257,37 +214,3 @@ def _connected(events: Iterable[Event], wanted: Iterable[EventID]) -> list[Event
             found[event.event_id] = event
             ahead += event.prev_events
     return list(found.values())
-
-
-def read_before(
-    record: RoomRecord, events: Sequence[Event], txn: Txn
-) -> tuple[Mapping[EventID, Standing], Mapping[EventID, Event]]:
-    """What became of those of some events, and of those they rest on, that are known; and these as a whole."""
-    ids = {event.event_id for event in events}
-    named = {each for event in events for each in event.auth_events} | ids
-    known = find_known(txn, named)
-    before = find_by_id(txn, record, known)
-    return (
-        {event_id: found.standing for event_id, found in known.items()},
-        {event_id: held.event for event_id, held in before.items()},
-    )
-
-
-def keep_state(txn: Txn, room: Room, ids: StateIDs, nid: int) -> int:
-    """Unit of work: write down a state that another server told of, as far as its events were not rejected.
-
-    Raises: BadAnswer when it is none.
-    """
-    known = find_known(txn, ids.state)
-    good = [each for each, found in known.items() if found.standing is not Standing.REJECTED]
-    state: dict[StateKey, RoomEvent] = {}
-    for held in find_by_id(txn, room.record, good).values():
-        if held.state_key is None or held.key in state:
-            raise BadAnswer("a state with a message, or with two events for one key")
-        state[held.key] = held
-    if CREATE not in state or state[CREATE].event_id != room.create.event_id:
-        raise BadAnswer("a state without the room's create event")
-    if len(known) < len(ids.state):
-        raise BadAnswer("a state of which not all can be had")
-    append_group(txn, room.nid, GroupRow(nid, None, tuple([held.nid for held in state.values()])))
-    return nid

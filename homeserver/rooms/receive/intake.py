@@ -1,4 +1,5 @@
 """Events of other servers on their way into one room: what is known is read, what is missing fetched, the rest placed.
+All that comes to be written of them is written here.
 
 A room takes in one thing at a time, so what is known of its past does not change meanwhile; its head may, by events of
 ours. Whatever waits comes before anything is placed.
@@ -8,11 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from immutables import Map
+
 from federation.errors import BadEvent, Refused
 from federation.event import Event
-from federation.ids import EventID
+from federation.ids import EventID, StateKey
 from homeserver.policy import Policy
-from homeserver.rooms.receive.chains import order_by
+from homeserver.rooms.groups import whole_group
+from homeserver.rooms.receive.chains import Outlier, append_outliers, order_by
 from homeserver.rooms.receive.facts import Facts, find_at_hand, read_facts
 from homeserver.rooms.receive.merging import Needed, read_groups, read_sum
 from homeserver.rooms.receive.outside import Outside
@@ -22,6 +26,8 @@ from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.turns import Turns
 from homeserver.rooms.writing import Pending, RoomDropped
 from homeserver.storage.database import Database, StorageUnavailable
+from homeserver.storage.events import RoomEvent
+from homeserver.storage.state import append_group
 
 __all__ = ["Batch", "Intake", "Outcomes", "Turns", "World"]
 
@@ -97,6 +103,27 @@ class Intake:
         known = self.facts.known
         return [e for e in events.values() if any(a not in known and a not in events for a in e.auth_events)]
 
+    # keeping
+
+    @property
+    def unwritten(self) -> Sequence[Outlier]:
+        """Events without a place that are known to this intake, and not in the tables."""
+        return ()
+
+    async def keep(self, outliers: Sequence[Outlier]) -> None:
+        """Keep events that have no place."""
+        if outliers:
+            await self._world.database.write(append_outliers, outliers)
+        for held, standing in outliers:
+            self.facts.note(held, standing)
+
+    async def keep_state(self, state: Mapping[StateKey, RoomEvent]) -> int:
+        """Keep a state; its id."""
+        nid = self._world.rooms.seal.next_id("groups")
+        _, row = whole_group(nid, Map(state))
+        await self._world.database.write(append_group, self.room.nid, row)
+        return nid
+
     # placing
 
     async def place(self, received: Iterable[Received]) -> None:
@@ -122,7 +149,7 @@ class Intake:
         for _ in range(_TRIES):
             batch = Batch(Placing(self.room, self._world.rooms.seal, self.facts), queue)
             try:
-                await self._world.rooms.take_in(self.room, batch.build)
+                await self._write(batch)
             except RoomDropped:
                 queue = await self._load_again(queue)
             else:
@@ -130,6 +157,15 @@ class Intake:
                     self.outcomes[each.event.event_id] = each.refusal
                 return queue[len(batch.done) :], batch.needed
         raise StorageUnavailable("storage unavailable: the room could not be written")
+
+    async def _write(self, batch: "Batch") -> None:
+        """Write what can be placed at once. Raises: RoomDropped; StorageUnavailable."""
+        await self._world.rooms.take_in(self.room, batch.build)
+
+    @property
+    def _at_hand(self) -> Sequence[Event]:
+        """Events that storage may not have yet."""
+        return self.room.pending_events
 
     async def _load_again(self, queue: Sequence[Received]) -> Sequence[Received]:
         """Begin with a fresh room; what is still to be placed."""
@@ -155,7 +191,7 @@ class Intake:
                 groups.keep(group)
         if needed.added:
             found = [group for group in states.values() if group is not None]
-            summed = await database.read(read_sum, room.record, found, room.pending_events)
+            summed = await database.read(read_sum, room.record, found, self._at_hand)
             total = summed.first
             if summed.changes:
                 total, row = total.turn(self._world.rooms.seal.next_id("groups"), summed.changes)

@@ -20,9 +20,11 @@ from homeserver.rooms.receive.intake import Intake, Outcomes, World
 from homeserver.rooms.receive.objections import NO_ADVICE, Advice, Objections
 from homeserver.rooms.receive.outside import PARSED_AT_ONCE
 from homeserver.rooms.receive.placing import Received
+from homeserver.rooms.receive.returning import Trial, Trials
 from homeserver.rooms.recommending import find_policy_server
 from homeserver.rooms.room import Room
 from homeserver.rooms.servers import servers_of
+from homeserver.storage.purge import find_blocker
 from homeserver.storage.received import find_known
 
 _log: Final = Logger()
@@ -43,6 +45,7 @@ class Receiver:
     def __init__(self, world: World) -> None:
         self._world = world
         self.heed_outlying: HeedOutlying | None = None
+        self._trials = Trials(world)
         self._objections = Objections(world.policy, world.outside, world.rooms.seal)
         self.advisers = self._objections.advisers
 
@@ -126,22 +129,37 @@ class Receiver:
         self, origin: ServerName, room_id: RoomID, events: Sequence[Event], advice: Advice, *, passes_on: bool
     ) -> Outcomes:
         room = await self._world.rooms.load(room_id)
-        if room is None or self._world.rooms.seal.server not in room.head.servers:
+        if room is None or (self._lacks(room) and not await self._is_back(origin, room, events)):
             return {event.event_id: Refused("receive", "nobody of ours is in the room") for event in events}
         intake = Intake(self._world, room)
-        new = {event.event_id: event for event in await intake.read(events)}
-        gaps = Gaps(self._world, intake, self._sources(origin, room))
-        if intake.find_missing(new) or intake.find_unfounded(new):
-            received = await gaps.fill(list(new.values()))
-        else:
-            received = [Received(event=event) for event in new.values()]
-        await gaps.find_history(received)
+        received = await self._gather(intake, origin, events)
         advice = await self._objections.ask(room, [each.event for each in received], advice)
         for each in received:
             each.objection = await self._objections.find(room, each.event, advice)
             each.passes_on = passes_on and each.event in events
         await intake.place(received)
         return intake.outcomes
+
+    async def _is_back(self, origin: ServerName, room: Room, events: Sequence[Event]) -> bool:
+        """Whether somebody of ours, who all went, is in the room after these events."""
+        if not self._trials.may_try(origin, room):
+            return False
+        if await self._world.database.read(find_blocker, room.room_id) is not None:
+            return False
+        trial = Trial(self._world, room)
+        await trial.place(await self._gather(trial, origin, events))
+        return trial.is_inside
+
+    async def _gather(self, intake: Intake, origin: ServerName, events: Sequence[Event]) -> list[Received]:
+        """Those of the events that are new and can be placed, with what came before them and was not known."""
+        new = {event.event_id: event for event in await intake.read(events)}
+        gaps = Gaps(self._world, intake, self._sources(origin, intake.room))
+        if intake.find_missing(new) or intake.find_unfounded(new):
+            received = await gaps.fill(list(new.values()))
+        else:
+            received = [Received(event=event) for event in new.values()]
+        await gaps.find_history(received)
+        return received
 
     def _sources(self, origin: ServerName, room: Room) -> list[ServerName]:
         """Who may know what is missing: who sent the event first."""

@@ -3,6 +3,7 @@
 `resident` is this server in a room that others' people want into or out of: it proposes events and takes them.
 `joining` is this server on its way into a room of others, `departing` on its way out of one it has no part in; both
 go by `handshake`, which makes events of what residents propose and believes nothing of it that it can check.
+`leaves` tells them how ours went before they come again.
 `inviting` asks other servers' people in, `invited` hears that ours are. `third` is invitations by address.
 `outlying` is what is known of rooms where this server has no part.
 

@@ -17,6 +17,7 @@ from homeserver.rooms.predecessors import carrying
 from homeserver.rooms.receive.outside import MOST_IDS, MOST_STATE_BYTES, parse_all
 from homeserver.rooms.remote.ground import Ground
 from homeserver.rooms.remote.handshake import Wanted, choose_servers, make_event, send_event, try_each
+from homeserver.rooms.remote.leaves import tell_leaves
 from homeserver.rooms.remote.outlying import Outlying, load_outlying
 from homeserver.rooms.room import Room
 from homeserver.rooms.writing import write_additions
@@ -55,6 +56,7 @@ class Joining:
 
     async def _enter(self, wanted: Entering, servers: Iterable[ServerName]) -> None:
         async def go(server: ServerName) -> Room:
+            await tell_leaves(self._ground, server, await self._ground.rooms.load(wanted.room_id))
             return await self._join_by(server, wanted)
 
         room = await try_each(self._ground, servers, go)

@@ -1,0 +1,124 @@
+"""States as other servers tell them, and events without a place that those are made of: judged before anything rests on
+them, by what they rest on themselves.
+
+Spec: server-server-api#backfilling-and-retrieving-missing-events
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Final
+
+from federation.errors import BadAnswer
+from federation.event import Event
+from federation.ids import EventID, ServerName, StateKey
+from homeserver.rooms.groups import CREATE
+from homeserver.rooms.receive.chains import Outlier, judge_all
+from homeserver.rooms.receive.intake import Intake, World
+from homeserver.rooms.receive.outside import StateIDs
+from homeserver.rooms.room import Room
+from homeserver.storage.database import Txn
+from homeserver.storage.events import RoomEvent, Standing
+from homeserver.storage.received import find_by_id, find_known
+from homeserver.storage.rooms import RoomRecord
+
+FEW: Final = 50
+"""More unknown events of a state than this are asked for together."""
+
+
+class Told:
+    """What other servers tell of a room, whose turn it is."""
+
+    def __init__(self, world: World, intake: Intake) -> None:
+        self._world = world
+        self._intake = intake
+
+    # events without a place
+
+    async def keep(self, events: Sequence[Event]) -> dict[EventID, RoomEvent]:
+        """Judge events that have no place, and keep those of them that are new."""
+        outliers = await self._judge(events)
+        await self._intake.keep(outliers)
+        return {held.event_id: held for held, _ in outliers}
+
+    async def _judge(self, events: Sequence[Event]) -> list[Outlier]:
+        """Those of some events that are new, and what becomes of them."""
+        room, world, facts = self._intake.room, self._world, self._intake.facts
+        known, before = await world.database.read(partial(_read_before, room.record, events))
+        known |= {event_id: found.standing for event_id, found in facts.known.items()}
+        before |= {event_id: held.event for event_id, held in facts.held.items()}
+        new = {event.event_id: event for event in events if event.event_id not in known}
+        if not new:
+            return []
+        rejected = {event_id for event_id, standing in known.items() if standing is Standing.REJECTED}
+        verdicts = await world.outside.run(judge_all, new, before, room.create, rejected)
+        return [
+            (
+                RoomEvent(new[event_id], nid=world.rooms.seal.next_id("events"), room_nid=room.nid, group=0),
+                Standing.OUTLIER if refusal is None else Standing.REJECTED,
+            )
+            for event_id, refusal in verdicts.items()
+        ]
+
+    # the state before an event
+
+    async def keep_state(self, server: ServerName, event: Event) -> int:
+        """The id of the state before an event as a server tells it.
+
+        Raises: RemoteFault; Refused.
+        """
+        ids, unknown = await self._ask_ids(server, event)
+        await self.keep(await self._fetch(server, event, unknown))
+        intake = self._intake
+        state = await self._world.database.read(_build_state, intake.room, ids, intake.unwritten)
+        return await intake.keep_state(state)
+
+    async def _ask_ids(self, server: ServerName, event: Event) -> tuple[StateIDs, list[EventID]]:
+        """What the state before an event is, and what of it and its auth chain is not known here."""
+        ids = await self._world.outside.state_ids(server, self._intake.room.room_id, event.event_id)
+        known = await self._world.database.read(find_known, [*ids.state, *ids.chain])
+        known |= self._intake.facts.known
+        return ids, [each for each in (*ids.chain, *ids.state) if each not in known]
+
+    async def _fetch(self, server: ServerName, event: Event, unknown: Sequence[EventID]) -> list[Event]:
+        """Those events of the state before another and of its auth chain."""
+        where = (self._intake.room.room_id, self._intake.room.version)
+        if len(unknown) > FEW:
+            return await self._world.outside.state(server, where, event.event_id)
+        return await self._world.outside.events(server, where, unknown) if unknown else []
+
+
+def _read_before(
+    record: RoomRecord, events: Sequence[Event], txn: Txn
+) -> tuple[dict[EventID, Standing], dict[EventID, Event]]:
+    """What became of those of some events, and of those they rest on, that are known; and these as a whole."""
+    ids = {event.event_id for event in events}
+    named = {each for event in events for each in event.auth_events} | ids
+    known = find_known(txn, named)
+    before = find_by_id(txn, record, known)
+    return (
+        {event_id: found.standing for event_id, found in known.items()},
+        {event_id: held.event for event_id, held in before.items()},
+    )
+
+
+def _build_state(txn: Txn, room: Room, ids: StateIDs, unwritten: Iterable[Outlier]) -> dict[StateKey, RoomEvent]:
+    """A state that another server told of, as far as its events were not rejected; `unwritten` are not in the tables.
+
+    Raises: BadAnswer when it is none.
+    """
+    standings = {event_id: found.standing for event_id, found in find_known(txn, ids.state).items()}
+    standings |= {held.event_id: standing for held, standing in unwritten}
+    found = find_by_id(txn, room.record, ids.state) | {held.event_id: held for held, _ in unwritten}
+    state: dict[StateKey, RoomEvent] = {}
+    for event_id in ids.state:
+        if event_id not in standings:
+            raise BadAnswer("a state of which not all can be had")
+        held = found.get(event_id)
+        if held is None or standings[event_id] is Standing.REJECTED:
+            continue
+        if held.state_key is None or held.key in state:
+            raise BadAnswer("a state with a message, or with two events for one key")
+        state[held.key] = held
+    if CREATE not in state or state[CREATE].event_id != room.create.event_id:
+        raise BadAnswer("a state without the room's create event")
+    return state
