@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import yaml
 
@@ -26,6 +26,8 @@ from tests.kit.strangers import Person, log_in_or_register
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 90.0
+VERSIONS = ("10", "11", "12")
+"""The room versions in which both are tried."""
 
 _ALL = {"per_second": 1_000_000, "burst_count": 1_000_000}
 """A rate that nobody reaches."""
@@ -136,6 +138,22 @@ class Side:
             yield
         finally:
             self._process.start()
+
+
+class Pair(NamedTuple):
+    """The side where something begins, and the other."""
+
+    home: Side
+    away: Side
+
+
+def meet(pair: Pair, anna: Person, bob: Person, version: str = "12") -> str:
+    """A public room of Anna's that Bob has joined."""
+    room_id = anna.create(version)
+    assert bob.join(room_id, pair.home.name) == room_id
+    anna.sees(room_id, bob, "join")
+    bob.sees(room_id, bob, "join")
+    return room_id
 
 
 @contextmanager

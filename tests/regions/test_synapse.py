@@ -1,9 +1,8 @@
 """Parta and a real Synapse: everything that people at two homeservers do together, begun at either side."""
 
-from collections.abc import Iterator
 from functools import partial
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
@@ -11,46 +10,7 @@ from PIL import Image
 
 from tests.kit.keys import Signer, cross_signing_key, device_keys, one_time_keys
 from tests.kit.strangers import PASSWORD, V3, Denied, Person, ask
-from tests.kit.synapse import Side, federating
-
-VERSIONS = ("10", "11", "12")
-
-
-class Pair(NamedTuple):
-    """The side where something begins, and the other."""
-
-    home: Side
-    away: Side
-
-
-@pytest.fixture(scope="module")
-def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Side]]:
-    """Both servers."""
-    with federating(tmp_path_factory.mktemp("sides")) as both:
-        yield both
-
-
-@pytest.fixture(params=["parta", "synapse"])
-def pair(sides: dict[str, Side], request: pytest.FixtureRequest) -> Pair:
-    """Both servers, and at which of them the story begins."""
-    home = sides[request.param]
-    (away,) = [side for side in sides.values() if side is not home]
-    return Pair(home, away)
-
-
-@pytest.fixture
-def people(pair: Pair) -> tuple[Person, Person]:
-    """Anna at home, and Bob at the other server."""
-    return pair.home.person("anna"), pair.away.person("bob")
-
-
-def meet(pair: Pair, anna: Person, bob: Person, version: str = "12") -> str:
-    """A public room of Anna's that Bob has joined."""
-    room_id = anna.create(version)
-    assert bob.join(room_id, pair.home.name) == room_id
-    anna.sees(room_id, bob, "join")
-    bob.sees(room_id, bob, "join")
-    return room_id
+from tests.kit.synapse import VERSIONS, Pair, Side, meet
 
 
 def test_profiles_are_seen_from_the_other_side(people: tuple[Person, Person]) -> None:

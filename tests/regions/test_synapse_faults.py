@@ -1,7 +1,6 @@
 """Parta and a real Synapse when things go wrong between them: either is killed in the midst, or both are parted."""
 
 import threading
-from collections.abc import Iterator
 from http.client import HTTPException
 from itertools import count
 from typing import Any
@@ -11,33 +10,11 @@ from urllib.parse import quote
 import pytest
 
 from tests.kit.strangers import V3, Person
-from tests.kit.synapse import Side, federating
-from tests.regions.test_synapse import VERSIONS, Pair, meet
+from tests.kit.synapse import VERSIONS, Pair, meet
 
 _numbers = count()
 BROKEN = (URLError, HTTPException, OSError)
 """What becomes of a request whose server is killed."""
-
-
-@pytest.fixture(scope="module")
-def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Side]]:
-    """Both servers."""
-    with federating(tmp_path_factory.mktemp("faults")) as both:
-        yield both
-
-
-@pytest.fixture(params=["parta", "synapse"])
-def pair(sides: dict[str, Side], request: pytest.FixtureRequest) -> Pair:
-    """Both servers; what goes wrong does so at the second, if only there."""
-    home = sides[request.param]
-    (away,) = [side for side in sides.values() if side is not home]
-    return Pair(home, away)
-
-
-@pytest.fixture
-def people(pair: Pair) -> tuple[Person, Person]:
-    """Anna at home, and Bob at the other server."""
-    return pair.home.person("anna"), pair.away.person("bob")
 
 
 class Talk(threading.Thread):
