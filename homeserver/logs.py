@@ -63,6 +63,7 @@ def start_logging(level: str, form: Literal["text", "json"], out: TextIO = sys.s
     lines = logging.StreamHandler(out)
     lines.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[lines], force=True)
+    logging.raiseExceptions = False  # that a line cannot be written, as on a full disk, cannot be written either
     for library in ("twisted", "log_legacy"):
         logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
     globalLogBeginner.beginLoggingTo([_take_over], redirectStandardIO=False)

@@ -6,6 +6,7 @@ search for.
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -48,14 +49,15 @@ class AccessLog:
             self._flush = self._reactor.callLater(FLUSH_S, self.flush)
 
     def flush(self) -> None:
-        """Write what has been gathered, now."""
+        """Write what has been gathered, now; what cannot be written is lost, and hinders nothing else."""
         if self._flush is not None and self._flush.active():
             self._flush.cancel()
         self._flush = None
         if self._lines:
             self._lines.append("")
             lines, self._lines = self._lines, []
-            self._write("\n".join(lines))
+            with suppress(OSError):  # the disk of the log is full
+                self._write("\n".join(lines))
 
 
 def open_access_log(log: Log, reactor: IReactorTime) -> AccessLog | None:

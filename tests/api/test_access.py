@@ -1,6 +1,7 @@
 """The access log and the time of day."""
 
 import json
+from errno import ENOSPC
 
 from twisted.internet.task import Clock
 
@@ -32,6 +33,23 @@ def test_what_is_left_is_written_at_the_end_and_nothing_twice() -> None:
     clock.advance(FLUSH_S)
     assert len(written) == 1
     assert not clock.getDelayedCalls()
+
+
+def test_a_full_disk_loses_lines_and_hinders_nothing() -> None:
+    clock, written, full = Clock(), [], True
+
+    def write(text: str) -> None:
+        if full:
+            raise OSError(ENOSPC, "No space left on device")
+        written.append(text)
+
+    log = AccessLog(write, "text", clock)
+    log.add(LINE)
+    clock.advance(FLUSH_S)
+    full = False
+    log.add(LINE)
+    clock.advance(FLUSH_S)
+    assert len(written) == 1
 
 
 def test_for_machines_a_line_is_an_object() -> None:

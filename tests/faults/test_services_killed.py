@@ -25,6 +25,7 @@ class Service(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Told)
         self.told: list[tuple[str, Any]] = []
+        self.answered = 0
         self.heard = threading.Condition()
         self.may_answer = threading.Event()
         self.may_answer.set()
@@ -38,6 +39,11 @@ class Service(ThreadingHTTPServer):
         """Wait until it was told that."""
         with self.heard:
             assert self.heard.wait_for(lambda: text in self.texts(), WAIT_S), self.told
+
+    def wait_until_all_is_answered(self) -> None:
+        """Wait until nothing that it was told is without an answer."""
+        with self.heard:
+            assert self.heard.wait_for(lambda: self.answered == len(self.told), WAIT_S), self.told
 
     def texts(self) -> list[str]:
         """What was said, as the service reads it: a transaction that it knows tells nothing new."""
@@ -60,6 +66,9 @@ class _Told(BaseHTTPRequestHandler):
             self.wfile.write(b"{}")
         except OSError:
             self.close_connection = True  # who asked was killed
+        with self.server.heard:
+            self.server.answered += 1
+            self.server.heard.notify_all()
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -105,6 +114,7 @@ def test_a_service_hears_the_same_transaction_again_and_everything_once(tmp_path
         for number in range(KILLS):
             say(f"before-{number}")
             service.wait_for_text(f"before-{number}")
+            service.wait_until_all_is_answered()
             service.may_answer.clear()
             told = len(service.told)
             say(f"under-way-{number}")
