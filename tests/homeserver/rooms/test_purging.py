@@ -93,7 +93,7 @@ class Purging(ServerCase):
         assert room not in told.get("join", {})
         assert room in told["leave"]
         assert await self.bob.refused("GET", f"/rooms/{quote(room)}/messages", dir="b") == (403, "M_FORBIDDEN")
-        assert await self.bob.refused("POST", f"/join/{quote(room)}", {}) == (403, "M_FORBIDDEN")
+        assert await self.bob.refused("POST", f"/join/{quote(room)}", {}) == (404, "M_NOT_FOUND")
         assert (await self.bob.call("GET", "/directory/room/" + quote("#hall:parta.test"))).status == 404
         self.bob.since = None
         assert (await self.bob.sync()).get("rooms", {}).get("join", {}) == {}
