@@ -19,7 +19,7 @@ from homeserver.api.query import Query, decode_component
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from federation.ids import DeviceID, ServerName
+    from federation.ids import DeviceID, ServerName, UserID
     from homeserver.accounts.sessions import Session
     from homeserver.api.connection import EdgeRequest
 
@@ -101,6 +101,11 @@ class Call:
         if self.session is None:
             raise MissingToken
         return self.session
+
+    @property
+    def asker(self) -> "UserID | None":
+        """Who asks; None where nobody needs to sign in and nobody has."""
+        return None if self.session is None else self.session.user_id
 
     @property
     def origin(self) -> "ServerName":

@@ -89,7 +89,7 @@ class _AccountAPI:
         body: PasswordBody = call.body
         if call.session is not None and call.session.service_id is not None:
             raise Refused("appservice", "Application services have no passwords")
-        asker = call.session.user_id if call.session else None
+        asker = call.asker
         check_strength(body.new_password, localpart_of(asker) if asker else "")
         user_id = await self._prove(call, "POST /account/password")
         keep = call.session.device_id if call.session else None

@@ -55,7 +55,7 @@ class _AliasAPI:
         self._aliases = aliases
 
     async def find(self, call: Call) -> Reply:
-        by = call.session.user_id if call.session else None
+        by = call.asker
         found = await self._aliases.find(by, call.params["roomAlias"])
         return {"room_id": found.room_id, "servers": found.servers}
 

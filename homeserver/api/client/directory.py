@@ -4,7 +4,7 @@ Spec: client-server-api#published-room-directory
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -93,25 +93,25 @@ class _DirectoryAPI:
         search = Search(limit=query.int("limit", MOST_ROOMS), since=query.str("since"))
         server = self._find_server(call)
         if server is not None:
-            return await self._directory.find_afar(_asker(call), server, search)
-        return await self._directory.find(_asker(call), search)
+            return await self._directory.find_afar(call.asker, server, search)
+        return await self._directory.find(call.asker, search)
 
     async def search(self, call: Call) -> Reply:
         body: Listing = call.body
         term, server = body.filter.generic_search_term or "", self._find_server(call)
         search = Search(limit=body.limit, since=body.since, term=term, room_types=body.filter.room_types)
         if server is not None:
-            return await self._directory.find_afar(_asker(call), server, search)
+            return await self._directory.find_afar(call.asker, server, search)
         of_network = None if body.include_all_networks else body.third_party_instance_id
         if of_network is not None or (body.include_all_networks and is_of_networks(body.since)):
-            return await self._networks.find(_asker(call), of_network, body.since, body.limit, term)
-        answer = await self._directory.find(_asker(call), search)
+            return await self._networks.find(call.asker, of_network, body.since, body.limit, term)
+        answer = await self._directory.find(call.asker, search)
         if body.include_all_networks and "next_batch" not in answer and self._networks.are_there:
             return {**answer, "next_batch": FIRST_OF_NETWORKS}
         return answer
 
     async def is_published(self, call: Call) -> Reply:
-        published = await self._directory.is_published(_asker(call), call.params["roomId"])
+        published = await self._directory.is_published(call.asker, call.params["roomId"])
         return {"visibility": "public" if published else "private"}
 
     async def publish(self, call: Call) -> Reply:
@@ -123,7 +123,3 @@ class _DirectoryAPI:
         """The other server whose directory is asked for."""
         server = call.query.str("server", self._server_name)
         return None if server == self._server_name else server
-
-
-def _asker(call: Call) -> Any:
-    return call.session.user_id if call.session else None

@@ -33,7 +33,7 @@ class ProofNeeded(MatrixError):
 
 def build_operation(call: Call, name: str, flows: Flows = PASSWORD_FLOWS) -> Operation:
     """What the request would do: `name` is its method and path, parameters filled in."""
-    user_id = call.session.user_id if call.session else None
+    user_id = call.asker
     return Operation(name=name, user_id=user_id, flows=flows, origin=address_key(call.ip))
 
 

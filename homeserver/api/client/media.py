@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import cast
 from urllib.parse import quote
 
-from federation.ids import MxcURI, ServerName, UserID, parse_mxc
+from federation.ids import MxcURI, ServerName, parse_mxc
 from homeserver.api.errors import BadParam, MatrixError, RateLimited
 from homeserver.api.route import Answer, Call, FileBody, Reply, Route
 from homeserver.media.files import TooLarge
@@ -197,7 +197,7 @@ class _MediaAPI:
         give = self._media.follow if in_parts else self._media.download
         with awaited():
             found = await give(
-                _asker(call),
+                call.asker,
                 origin,
                 media_id,
                 wait_ms=patience(call),
@@ -215,7 +215,7 @@ class _MediaAPI:
         try:
             with awaited():
                 found = await self._media.thumbnail(
-                    _asker(call), origin, media_id, wanted, wait_ms=wait_ms, allow_remote=allow_remote
+                    call.asker, origin, media_id, wanted, wait_ms=wait_ms, allow_remote=allow_remote
                 )
         except TooLarge:
             raise _too_large("Content is too large to thumbnail") from None
@@ -254,10 +254,6 @@ def awaited() -> Iterator[None]:
         yield
     except NotYetUploaded:
         raise MatrixError(504, "M_NOT_YET_UPLOADED", "Content has not yet been uploaded") from None
-
-
-def _asker(call: Call) -> UserID | None:
-    return None if call.session is None else call.session.user_id
 
 
 def patience(call: Call) -> int:

@@ -64,12 +64,12 @@ class _ProfileAPI:
         self._profiles = profiles
 
     async def see(self, call: Call) -> Reply:
-        asker = call.session.user_id if call.session else None
+        asker = call.asker
         return await self._profiles.see(asker, parse_user_id(call.params["userId"]))
 
     async def see_field(self, field: str, call: Call) -> Reply:
         name = _parse_name(field, call)
-        asker = call.session.user_id if call.session else None
+        asker = call.asker
         return {name: await self._profiles.see_field(asker, parse_user_id(call.params["userId"]), name)}
 
     async def set(self, field: str, call: Call) -> Reply:

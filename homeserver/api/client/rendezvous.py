@@ -58,13 +58,12 @@ class _RendezvousAPI:
         self._base_url = base_url
 
     async def discover(self, call: Call) -> Reply:
-        by = None if call.session is None else call.session.user_id
-        return {"create_available": await self._rendezvous.may_make(by)}
+        return {"create_available": await self._rendezvous.may_make(call.asker)}
 
     async def make(self, call: Call) -> Reply:
         body: First = call.body
         place = await self._make(call, body.data)
-        return {"id": place.id, "sequence_token": place.token, "expires_in_ms": place.ends_ms - place.changed_ms}
+        return {"id": place.id, "sequence_token": place.token, "expires_in_ms": self._rendezvous.left_ms(place)}
 
     async def see(self, call: Call) -> Reply:
         place = self._find(call)
@@ -109,8 +108,7 @@ class _RendezvousAPI:
         return Answer(status=204, body=b"")
 
     async def _make(self, call: Call, data: str) -> Place:
-        by = None if call.session is None else call.session.user_id
-        return await self._rendezvous.make(by, address_key(call.ip), _bounded(data))
+        return await self._rendezvous.make(call.asker, address_key(call.ip), _bounded(data))
 
     def _find(self, call: Call) -> Place:
         if call.header("sec-fetch-mode") == "navigate":
