@@ -7,11 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from federation.auth import check_auth
 from federation.errors import Refused
-from federation.ids import EventID, RoomAlias, RoomID, ServerName, UserID
-from homeserver.policy import Hidden
-from homeserver.rooms.room import Room
-from homeserver.rooms.seal import Draft
+from federation.event import Event
+from federation.ids import EventID, RoomAlias, RoomID, ServerName, UserID, server_of
+from homeserver.policy import Hidden, Invalid
+from homeserver.rooms.acl import is_let_in
+from homeserver.rooms.room import Room, seal_draft
+from homeserver.rooms.seal import Draft, Seal
 from homeserver.storage.invites import Outlying
 
 
@@ -52,6 +55,31 @@ class Beyond(Protocol):
 
     async def find_alias(self, alias: RoomAlias, /) -> tuple[RoomID, list[ServerName]] | None:
         """The room that another server's alias leads to, and servers that know it."""
+
+
+class UnsupportedVersion(Invalid):
+    """The other server does not speak the room's version.
+
+    Spec: client-server-api#post_matrixclientv3roomsroomidinvite
+    """
+
+    def __init__(self) -> None:
+        super().__init__("M_UNSUPPORTED_ROOM_VERSION", "The person's server does not speak the room's version")
+
+
+def seal_invitation(seal: Seal, room: Room, draft: Draft) -> Event:
+    """The event by which somebody of another server is to be asked in, as far as this server can judge it.
+
+    Raises: Refused, also where the room is for this server's people only, or wants nothing to do with theirs.
+    Spec: client-server-api#mroomcreate
+    """
+    if room.create.content.get("m.federate") is False:
+        raise Refused("federate", "The room is for people of this server only")
+    if not is_let_in(room.head.find(("m.room.server_acl", "")), server_of(UserID(draft.state_key or ""))):
+        raise Refused("acl", "The room's access list denies the person's server")
+    event = seal_draft(seal, room.record, room.head, draft).event
+    check_auth(event, room.head.find, create=room.create, levels=room.head.levels)
+    return event
 
 
 class Nowhere:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
+from twisted.logger import Logger
 
 from federation.errors import Refused, RemoteFault
 from federation.ids import RoomAlias, UserID, parse_room_alias, parse_user_id, server_of
@@ -16,14 +17,16 @@ from federation.versions import RoomVersion, find_room_version
 from homeserver.accounts.appservices.questions import NO_SERVICES, Questions
 from homeserver.policy import Conflict, CreateRoom, Invalid, NotFound, Policy
 from homeserver.rooms.aliases import CANONICAL_ALIAS, aliases_in
-from homeserver.rooms.beyond import Beyond, Nowhere
-from homeserver.rooms.membership import FindProfile, check_invitable, shown_fields
+from homeserver.rooms.beyond import Beyond, Nowhere, UnsupportedVersion, seal_invitation
+from homeserver.rooms.membership import FindProfile, InvitesBlocked, check_invitable, shown_fields
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Draft
 from homeserver.rooms.writing import Work
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.directory import append_alias, find_alias
+
+_log: Final = Logger()
 
 Preset = Literal["private_chat", "public_chat", "trusted_private_chat"]
 
@@ -119,7 +122,8 @@ class Creation:
         """A new room as it was asked for.
 
         Raises: Invalid: M_UNSUPPORTED_ROOM_VERSION, M_INVALID_ROOM_STATE, M_INVALID_PARAM or M_BAD_JSON; Conflict
-            (M_ROOM_IN_USE) when the alias is taken; Refused; EventTooLarge; BadIdentifier.
+            (M_ROOM_IN_USE) when the alias is taken; Refused; EventTooLarge; BadIdentifier. There is no room then,
+            but where another server has not let somebody in because of its version, or invitations are not wanted.
         Spec: client-server-api#post_matrixclientv3createroom
         """
         plan = self._plan(by, wanted)
@@ -135,16 +139,17 @@ class Creation:
         shown = {person: await self._shown_of(person) for person in (by, *plan.invited)}
         invitations = list(build_invitations(plan, shown))
         drafts = [*build_drafts(plan, shown), *(draft for draft in invitations if self._is_ours(draft.state_key))]
+        elsewhere = [draft for draft in invitations if not self._is_ours(draft.state_key)]
         try:
             room = await self._rooms.create(
                 plan.version,
                 drafts,
                 published=wanted.visibility == "public",
-                also=lambda room: self._also(plan, room),
+                also=lambda room: self._also(plan, room, elsewhere),
             )
         except Refused as refusal:
             raise Invalid("M_INVALID_ROOM_STATE", f"The room cannot begin like this: {refusal.why}") from None
-        await self._invite(room, [draft for draft in invitations if not self._is_ours(draft.state_key)])
+        await self._invite(room, elsewhere)
         return room
 
     def _is_ours(self, person: str | None) -> bool:
@@ -153,7 +158,11 @@ class Creation:
     async def _invite(self, room: Room, invitations: Sequence[Draft]) -> None:
         """Ask people of other servers in, each of them, whatever becomes of the others, unless that takes too long.
 
-        Raises: the first fault there was; the room is there, and who asked may invite again.
+        The room is there, and who made it has to learn its ID: whom a server does not let in, or cannot be asked, may
+        be invited again.
+
+        Raises: UnsupportedVersion, InvitesBlocked: for these the endpoint has an answer of their own.
+        Spec: client-server-api#post_matrixclientv3createroom
         """
         faults: list[Exception] = []
         until_ms = self._rooms.seal.now_ms() + PATIENCE_MS
@@ -163,9 +172,11 @@ class Creation:
             try:
                 await self.beyond.invite(room, draft)
             except (RemoteFault, Refused, NotFound, Invalid) as fault:
+                _log.info("{person} is not invited: {fault}", person=draft.state_key, fault=str(fault))
                 faults.append(fault)
-        if faults:
-            raise faults[0]
+        told = next((each for each in faults if isinstance(each, (UnsupportedVersion, InvitesBlocked))), None)
+        if told is not None:
+            raise told
 
     def _plan(self, by: UserID, wanted: NewRoom) -> Plan:
         version = find_room_version(wanted.room_version or self._default)
@@ -198,7 +209,13 @@ class Creation:
         profile = await self._find_profile(person)
         return {} if profile is None else shown_fields(profile)
 
-    def _also(self, plan: Plan, room: Room) -> Sequence[Work]:
+    def _also(self, plan: Plan, room: Room, elsewhere: Sequence[Draft]) -> Sequence[Work]:
+        """What is written with a room that may begin; so may who is of another server be asked in.
+
+        Raises: Refused.
+        """
+        for draft in elsewhere:
+            seal_invitation(self._rooms.seal, room, draft)
         if plan.alias is None:
             return ()
         return [partial(_take_alias, plan.alias, room.nid, plan.by, self._rooms.seal.now_ms())]

@@ -7,8 +7,10 @@ import msgspec
 
 from federation.ed25519 import SigningKey
 from federation.signatures import sign_json
+from federation.transport.agent import Incoming, Outgoing
 from tests.kit.people import Person
-from tests.regions.test_joins import VERSIONS, JoinsCase
+from tests.kit.region import find_port
+from tests.regions.test_joins import VERSIONS, JoinsCase, state_of
 
 
 class Inviting(JoinsCase):
@@ -125,6 +127,55 @@ class Inviting(JoinsCase):
         own = [event for event in events if event["state_key"] == self.bob.user_id]
         assert [event["content"].get("is_direct") for event in own] == [True]
         await self.bob.join(room_id)
+
+    async def test_a_room_is_made_and_known_also_when_not_all_of_other_regions_can_be_asked_in(self) -> None:
+        away = f"@x:127.0.0.1:{find_port()}"
+        nobody = f"@nobody:{self.south.name}"
+        room_id = await self.alice.create_room(invite=[away, nobody, self.bob.user_id])
+        assert room_id in await self.shown(self.bob, "invite")
+        assert {person for (kind, person) in state_of(self.north, room_id) if kind == "m.room.member"} == {
+            self.alice.user_id, self.bob.user_id
+        }  # fmt: skip
+        await self.bob.join(room_id)
+
+    async def test_who_makes_a_room_is_told_of_what_the_specification_has_an_answer_for(self) -> None:
+        outward: Any = self.north.running.core.outward
+        for status, errcode, expected in (
+            (400, "M_INCOMPATIBLE_ROOM_VERSION", (400, "M_UNSUPPORTED_ROOM_VERSION")),
+            (403, "M_INVITE_BLOCKED", (403, "M_INVITE_BLOCKED")),
+            (403, "M_FORBIDDEN", None),
+        ):
+            body = msgspec.json.encode({"errcode": errcode, "error": "no", "room_version": "12"})
+            answer = Incoming(status=status, headers={}, body=body)
+
+            async def say(_: Outgoing, answer: Incoming = answer) -> Incoming:
+                return answer
+
+            self.patch(outward, "ask", say)
+            reply = await self.alice.call("POST", "/createRoom", {"invite": [self.bob.user_id]})
+            assert (None if reply.status == 200 else (reply.status, reply.errcode)) == expected
+            path, who = f"/rooms/{quote(await self.alice.create_room())}/invite", {"user_id": self.bob.user_id}
+            assert await self.alice.refused("POST", path, who) == (expected or (403, "M_FORBIDDEN"))
+
+    async def test_nothing_is_made_when_it_is_known_before_that_somebody_may_not_be_asked_in(self) -> None:
+        host = self.south.name.rpartition(":")[0]
+        acl = {"type": "m.room.server_acl", "content": {"allow": ["*"], "deny": [host]}}
+        self.cut(self.south)
+        for spoiled in (
+            {"creation_content": {"m.federate": False}},
+            {"initial_state": [acl]},
+            {"power_level_content_override": {"invite": 101}, "room_version": "11"},
+        ):
+            wanted = {"invite": [self.bob.user_id], **spoiled}
+            assert await self.alice.refused("POST", "/createRoom", wanted) == (400, "M_INVALID_ROOM_STATE"), spoiled
+        assert not (await self.alice.ok("GET", "/joined_rooms"))["joined_rooms"]
+
+    async def test_nobody_of_another_region_is_asked_into_a_room_that_is_for_ours(self) -> None:
+        room_id = await self.alice.create_room(creation_content={"m.federate": False})
+        path = f"/rooms/{quote(room_id)}/invite"
+        assert await self.alice.refused("POST", path, {"user_id": self.bob.user_id}) == (403, "M_FORBIDDEN")
+        assert await self.membership(self.north, room_id, self.bob) is None
+        assert room_id not in await self.shown(self.bob, "invite")
 
 
 class Knocking(JoinsCase):

@@ -8,16 +8,15 @@ from urllib.parse import quote
 
 import msgspec
 
-from federation.auth import check_auth
 from federation.errors import BadAnswer, BadEvent, PeerRefused
 from federation.event import Event, parse_event
 from federation.ids import EventID, ServerName, UserID, server_of
-from homeserver.rooms.acl import check_acl
+from homeserver.rooms.beyond import UnsupportedVersion, seal_invitation
 from homeserver.rooms.receive.intake import Intake
 from homeserver.rooms.receive.placing import Received
-from homeserver.rooms.remote.faults import explain
+from homeserver.rooms.remote.faults import IncompatibleVersion, explain
 from homeserver.rooms.remote.ground import Ground
-from homeserver.rooms.room import Room, seal_draft
+from homeserver.rooms.room import Room
 from homeserver.rooms.seal import Draft
 from homeserver.rooms.shown import shown_to
 
@@ -34,14 +33,12 @@ class Inviting:
     async def invite(self, room: Room, draft: Draft) -> EventID:
         """Send an invitation that somebody of ours makes to somebody of another server; its event.
 
-        Raises: Refused, also when the other server does not want it; RemoteFault.
+        Raises: Refused, also when the other server does not want it; Invalid, NotFound; RemoteFault.
         """
         ground = self._ground
-        server = server_of(UserID(draft.state_key or ""))
-        check_acl(room, server)
         await ground.rooms.wait_for(room)
-        event = seal_draft(ground.seal, room.record, room.head, draft).event
-        check_auth(event, room.head.find, create=room.create, levels=room.head.levels)
+        event = seal_invitation(ground.seal, room, draft)
+        server = server_of(UserID(draft.state_key or ""))
         signed = await ground.rooms.recommend(room, await self._ask(server, room, event))
         await self._append(room, signed)
         return signed.event_id
@@ -51,7 +48,8 @@ class Inviting:
         try:
             answer = await self._send(server, room, event)
         except PeerRefused as refusal:
-            raise explain([refusal]) from None
+            fault = explain([refusal])
+            raise (UnsupportedVersion() if isinstance(fault, IncompatibleVersion) else fault) from None
         try:
             signed = parse_event(answer, event.version)
         except BadEvent as fault:
