@@ -8,7 +8,7 @@ from typing import Final
 
 from homeserver.policy import Invalid
 from homeserver.storage.database import Txn
-from homeserver.storage.events import Place, RoomEvent, find_farthest, find_place
+from homeserver.storage.events import Place, RoomEvent, find_farthest, find_next_place, find_place
 
 _PLACE: Final = re.compile(r"t([0-9]{1,19})-(-?[0-9]{1,18})")
 _POSITION: Final = re.compile(r"s([0-9]{1,18})(?![0-9]).*", re.DOTALL)
@@ -38,15 +38,23 @@ def encode_token(place: Place) -> str:
 
 def before(held: RoomEvent) -> Place:
     """The point just before an event."""
-    depth, stream = held.place
+    return _before(held.place)
+
+
+def _before(place: Place) -> Place:
+    depth, stream = place
     return depth, stream - 1
 
 
 def find_end(txn: Txn, room_nid: int, token: Place | int | None = None) -> Place:
-    """The place behind all that a room had at a token, or has now: where paging back begins."""
+    """The place behind all that a room had at a token, or has now: where paging back begins. What came next, as a join
+    of ours, may lie far behind that, and what is between may not be here yet.
+    """
     if isinstance(token, tuple):
         return token
-    return find_farthest(txn, room_nid, token) or BEGINNING
+    farthest = find_farthest(txn, room_nid, token) or BEGINNING
+    following = None if token is None else find_next_place(txn, room_nid, token)
+    return farthest if following is None else max(farthest, _before(following))
 
 
 def find_token_place(txn: Txn, room_nid: int, token: Place | int) -> Place:

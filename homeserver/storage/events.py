@@ -335,6 +335,16 @@ def find_place(txn: Txn, room_nid: int, stream: int) -> Place | None:
     return None if row is None else (row[0], row[1])
 
 
+def find_next_place(txn: Txn, room_nid: int, stream: int) -> Place | None:
+    """The place of the first event of a room after a stream position."""
+    row = txn.one(
+        "SELECT depth, stream FROM events WHERE room_nid = ? AND stream IS NOT NULL AND stream > ?"
+        " ORDER BY stream LIMIT 1",
+        (room_nid, stream),
+    )
+    return None if row is None else (row[0], row[1])
+
+
 def find_farthest(txn: Txn, room_nid: int, stream: int | None = None) -> Place | None:
     """The place behind all events of a room, or behind those not after a stream position: the last of these may be of a
     fork that came late, whose depths lie behind. No more than :data:`MOST_AHEAD` events ahead of it are looked through.

@@ -1,4 +1,6 @@
-"""Paging through a room whose history has forked: what comes late of a branch hides nothing of the other."""
+"""Paging through a room whose history is with another server, or has forked: what comes late of a branch hides nothing
+of the other.
+"""
 
 from typing import Any
 from urllib.parse import quote
@@ -35,3 +37,34 @@ class Forked(NeighboursCase):
             read = [event["event_id"] for event in page["chunk"]]
             assert [event_id for event_id in read if event_id in said] == said[::-1], start
             assert start or late in read
+
+
+class Entered(NeighboursCase):
+    """Bob reads back from where his first sync of a room begins, which is where his server came into it."""
+
+    async def said(self, room_id: str, *texts: str) -> None:
+        for text in texts:
+            await self.alice.send(room_id, text)
+
+    async def read_back(self, room_id: str, start: str) -> list[str]:
+        page = await self.bob.ok("GET", f"/rooms/{quote(room_id)}/messages", dir="b", limit=100, **{"from": start})
+        return [event["content"]["body"] for event in page["chunk"] if event["type"] == "m.room.message"]
+
+    async def enter_and_sync(self, room_id: str) -> str:
+        await self.enter(self.bob, room_id)
+        start: str = (await self.bob.sync())["rooms"]["join"][room_id]["timeline"]["prev_batch"]
+        return start
+
+    async def test_what_was_said_before_the_first_join_is_read_from_the_first_sync(self) -> None:
+        room_id = await self.alice.create_room(preset="public_chat")
+        await self.said(room_id, "one", "two", "three")
+        assert await self.read_back(room_id, await self.enter_and_sync(room_id)) == ["three", "two", "one"]
+
+    async def test_what_was_said_while_nobody_of_the_server_was_in_is_read_from_the_sync_of_the_next_join(self) -> None:
+        room_id = await self.alice.create_room(preset="public_chat")
+        await self.said(room_id, "one")
+        await self.read_back(room_id, await self.enter_and_sync(room_id))
+        await self.bob.leave(room_id)
+        await self.hears(room_id, self.bob, "leave")
+        await self.said(room_id, "two", "three")
+        assert await self.read_back(room_id, await self.enter_and_sync(room_id)) == ["three", "two", "one"]
