@@ -21,7 +21,8 @@ MAX_BODY_DEPTH: Final = canonical.MAX_DEPTH + 8
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED: Final = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 _SCHEME: Final = re.compile(r"x-matrix +", re.IGNORECASE | re.ASCII)
-_PARAMETER: Final = re.compile(rf"({_TOKEN})[ \t]*=[ \t]*(?:({_QUOTED})|([!#$%&'*+.^_`|~0-9A-Za-z:-]+))")
+_PARAMETER: Final = re.compile(rf"({_TOKEN})[ \t]*=[ \t]*(?:({_QUOTED})|([!#$%&'*+.^_`|~0-9A-Za-z:/=-]+))")
+"""Older servers put nothing in quotes: neither the colons of names nor what else base64 has."""
 _COMMA: Final = re.compile(r"[ \t]*,[ \t,]*")
 """Between two parameters, and none of them where there are several: that is nothing, as in any list of HTTP."""
 _ESCAPED: Final = re.compile(r"\\(.)")
