@@ -48,6 +48,16 @@ class Keys(RegionsCase):
         later = (await self.north.call_as_server("GET", SERVER)).json
         assert later["valid_until_ts"] >= reply.json["valid_until_ts"] + DAY_MS // 2
 
+    async def test_older_servers_ask_for_our_keys_by_name_or_behind_a_slash(self) -> None:
+        for name in ("", "/", "/ed25519:auto"):
+            keys = parse_server_keys(
+                (await self.north.call_as_server("GET", SERVER + name)).json,
+                server=self.north.name,
+                received_ms=now_ms(),
+            )
+            assert keys.verify_keys == {self.north.key.key_id: self.north.key.verify_key}, name
+        assert (await self.north.call_as_server("GET", SERVER + "/a/b")).status == 404
+
     async def test_a_new_key_signs_after_the_next_start_and_the_old_one_is_good_for_what_was_before(self) -> None:
         old_key = self.south.key
         before = self.build_event(self.south, now_ms())

@@ -81,6 +81,13 @@ class Directories(NeighboursCase):
         stranger = await self.south.call("GET", f"/_matrix/client/v3/publicRooms?server={self.north.name}")
         assert stranger.status == 404
 
+    async def test_of_rooms_of_third_party_networks_other_servers_are_told_nothing(self) -> None:
+        await self.alice.create_room(preset="public_chat", visibility="public", name="Library")
+        for more, count in (("", 1), ("?include_all_networks=true", 1), ("?third_party_instance_id=irc-x", 0)):
+            assert len((await self.ask(self.south, "GET", f"/publicRooms{more}")).json["chunk"]) == count, more
+        for body, count in (({}, 1), ({"include_all_networks": True}, 1), ({"third_party_instance_id": "irc-x"}, 0)):
+            assert len((await self.ask(self.south, "POST", "/publicRooms", body)).json["chunk"]) == count, body
+
     async def test_what_is_no_room_in_a_list_is_left_out(self) -> None:
         line = self.overhear(self.north)
         line.answers["/publicRooms"] = {

@@ -239,6 +239,22 @@ class Giving(RoomCase):
         found = await self.ask(f"/timestamp_to_event/{where}", ts=str(event.origin_server_ts), dir="b")
         self.assertEqual(found["event_id"], event.event_id)
 
+    async def test_what_a_question_must_say_is_asked_for(self) -> None:
+        room_id = await self.share()
+        event_id = (await self.last(self.north, room_id)).event_id
+        where = quote(room_id, safe="")
+        for path, whole in (
+            (f"/backfill/{where}", {"v": event_id, "limit": "3"}),
+            (f"/state/{where}", {"event_id": event_id}),
+            (f"/state_ids/{where}", {"event_id": event_id}),
+            (f"/timestamp_to_event/{where}", {"ts": "1", "dir": "f"}),
+        ):
+            await self.ask(path, **whole)
+            for name in whole:
+                less = "&".join(f"{other}={quote(value, safe='')}" for other, value in whole.items() if other != name)
+                reply = await self.north.call_signed(self.south.name, self.south.key, "GET", f"{V1}{path}?{less}")
+                self.assertEqual((reply.status, reply.errcode), (400, "M_MISSING_PARAM"), (path, name))
+
     async def test_the_state_before_a_state_event_is_without_it(self) -> None:
         room_id = await self.share()
         await self.alice.ok("PUT", f"/rooms/{quote(room_id)}/state/m.room.topic/", {"topic": "one"})

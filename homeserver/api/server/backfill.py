@@ -9,7 +9,6 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from federation.ids import ServerName
-from homeserver.api.errors import BadParam
 from homeserver.api.route import Call, Reply, Route
 from homeserver.rooms.giving import Giving
 
@@ -29,9 +28,9 @@ def routes(giving: Giving, server: ServerName, now_ms: Callable[[], int]) -> tup
     """The endpoints of history."""
 
     async def backfill(call: Call) -> Reply:
-        starts, limit = call.query.list("v"), call.query.int("limit")
-        if not starts or limit is None:
-            raise BadParam("v and limit are needed")
+        for name in ("v", "limit"):
+            call.query.need(name)
+        starts, limit = call.query.list("v"), call.query.int("limit", 0)
         events = await giving.backfill(call.origin, call.params["roomId"], starts, limit)
         return {"origin": server, "origin_server_ts": now_ms(), "pdus": events}
 

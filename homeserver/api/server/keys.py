@@ -47,8 +47,9 @@ def routes(
     api = _KeysAPI(keyring, ours, key, now_ms)
     server, query = "/_matrix/key/v2/server", "/_matrix/key/v2/query"
     spec = "server-server-api#get_matrixkeyv2server"
+    old = (server, server + "/", server + "/{keyId}")  # older servers name a key, or none behind the slash
     return (
-        Route(method="GET", path=server, handle=api.see_ours, auth="none", rate="other", spec=spec),
+        *(Route(method="GET", path=path, handle=api.see_ours, auth="none", rate="other", spec=spec) for path in old),
         Route(
             method="GET",
             path=query + "/{serverName}",

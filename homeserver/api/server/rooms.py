@@ -3,7 +3,7 @@
 Spec: server-server-api#published-room-directory, server-server-api#spaces
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
@@ -13,6 +13,8 @@ from homeserver.rooms.directory import MOST_ROOMS, Directory, Search
 from homeserver.rooms.levels import RoomsForServers
 
 V1 = "/_matrix/federation/v1"
+_NOTHING: Final = {"chunk": [], "total_room_count_estimate": 0}
+"""The rooms of a third party's network, which other servers are not told of."""
 
 
 class ListingBody(Struct, frozen=True):
@@ -30,10 +32,14 @@ def routes(directory: Directory, rooms: RoomsForServers) -> tuple[Route, ...]:
 
     async def page(call: Call) -> Reply:
         query = call.query
+        if query.str("third_party_instance_id") and not query.flag("include_all_networks"):
+            return _NOTHING
         return await directory.find(None, Search(limit=query.int("limit", 0) or MOST_ROOMS, since=query.str("since")))
 
     async def search(call: Call) -> Reply:
         body: ListingBody = call.body
+        if body.third_party_instance_id and not body.include_all_networks:
+            return _NOTHING
         term = body.filter.generic_search_term or ""
         wanted = Search(limit=body.limit or MOST_ROOMS, since=body.since, term=term, room_types=body.filter.room_types)
         return await directory.find(None, wanted)
