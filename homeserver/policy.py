@@ -126,7 +126,9 @@ class Invite(RoomAct):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join(RoomAct):
-    """Join a room, invited or not."""
+    """Join a room, invited or not. `waits`: others may be asked about a newcomer; not where a room waits for that."""
+
+    waits: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ import msgspec
 from federation.errors import Refused
 from federation.ids import EventID, RoomID, UserID, server_of
 from homeserver.accounts.appservices.questions import NO_SERVICES, Questions
-from homeserver.policy import Act, Expel, Hidden, Invalid, Invite, Join, Knock, Leave, Policy, SetState, absent
+from homeserver.policy import Act, Expel, Hidden, Invalid, Invite, Join, Knock, Leave, Policy, RoomAct, SetState, absent
 from homeserver.rooms.beyond import Beyond, Entering, Nowhere
 from homeserver.rooms.predecessors import carrying
 from homeserver.rooms.restricted import RESTRICTED, find_authoriser, is_let_in, join_rule
@@ -31,7 +31,7 @@ from homeserver.storage.purge import find_blocker
 
 IN_ROOM: Final = ("join", "invite", "knock")
 _OUTSIDE: Final = (None, "leave")
-_OWN_MATTER: Final = ("join", "knock", "leave")
+_OWN_MATTER: Final[Mapping[str, type[RoomAct]]] = {"join": Join, "knock": Knock, "leave": Leave}
 _NOT_FOR_CLIENTS: Final = ("displayname", "avatar_url", "join_authorised_via_users_server")
 
 
@@ -378,7 +378,7 @@ def _act(room: Room, wanted: Change, was: str | None) -> Act:
         content = wanted.content or {}
         return SetState(by=by, room=room, type="m.room.member", state_key=person, content=content)
     if by == person and membership in _OWN_MATTER:
-        return {"join": Join, "knock": Knock, "leave": Leave}[membership](by=by, room=room)
+        return _OWN_MATTER[membership](by=by, room=room)
     if membership == "invite":
         return Invite(by=by, room=room, person=person)
     if membership == "ban":

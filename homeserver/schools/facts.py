@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from federation.ids import RoomID, ServerName, UserID
+from federation.ids import RoomID, ServerName, UserID, server_of
 from homeserver.schools.agreements import Agreement, Voucher
 from homeserver.schools.rights import COOPERATIVE, Grant, Kind, Place, Role
 from homeserver.schools.school import build_grant, place_of
@@ -80,8 +80,12 @@ class Facts:
         return holding.at(self.now_ms())
 
     async def vouchers(self, user_id: UserID) -> tuple[Voucher, ...]:
-        """What another region vouches for of that person of its own, some of which may have run out."""
+        """What another region vouches for of that person of its own, some of which may have run out; nothing while
+        there is nothing to do with that region.
+        """
         await self._wait(user_id)
+        if not self.may_talk(server_of(user_id)):
+            return ()
         held = self._vouchers.get(user_id)
         return await self._learn(self._vouchers, user_id, _load_vouchers) if held is None else held
 

@@ -135,7 +135,11 @@ class Gate:
 
     async def _ask_for_newcomer(self, act: RoomAct, by: UserID, place: Place) -> None:
         """Ask somebody's region for them when they want in; whatever else they do counts by what it has said before."""
-        if isinstance(act, policy.Join) and await self._find_standing(act.room.room_id, by, (), place) is None:
+        if (
+            isinstance(act, policy.Join)
+            and act.waits
+            and await self._find_standing(act.room.room_id, by, (), place) is None
+        ):
             await self.ask_for_claim(by, place)
 
     def _is_for_notices(self, act: RoomAct, by: UserID) -> bool:
@@ -263,10 +267,11 @@ def _check_send(act: policy.SendEvent, standing: Standing, place: Place) -> None
 
 
 def _check_redaction(act: policy.Redact, standing: Standing, place: Place) -> None:
-    own = act.target is not None and act.target.sender == act.by
-    if not may(standing, Action.RETRACT if own else Action.MODERATE, place.kind):
+    if act.target is None:
+        raise NotAllowed("Nobody redacts what is not known here")
+    if not may(standing, Action.RETRACT if act.target.sender == act.by else Action.MODERATE, place.kind):
         raise NotAllowed("This is not yours to redact")
-    if act.target is not None and act.target.is_state:
+    if act.target.is_state:
         raise NotAllowed("The state of a room is the school's to set")
 
 

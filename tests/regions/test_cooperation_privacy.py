@@ -2,26 +2,24 @@
 after a cooperation, of people in a shared room and of all others.
 """
 
-import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
 from federation.transport.agent import Incoming, Outgoing
-from homeserver.api.route import Route
 from homeserver.schools.demo import PASSWORD
 from homeserver.schools.rights import Kind
 from homeserver.schools.rooms import RoomKey, room_keys
 from tests.kit.keys import device_keys, one_time_keys
 from tests.kit.people import Person
+from tests.kit.questions import V1, Questions, Subject
 from tests.kit.region import Region
 from tests.kit.wire import Reply
 from tests.regions.test_cooperation import CooperationCase
 
-V1 = "/_matrix/federation/v1"
 DEVICE_NAME = "Телефон из учительской"
 WITNESSED = {
     "GET /event/{eventId}",
@@ -33,50 +31,6 @@ WITNESSED = {
 }
 """What is answered of an event that people of the asking region were there for, and of what was before it."""
 TOLD_EDUS = {"m.typing", "m.receipt", "m.device_list_update", "m.signing_key_update"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What is asked about: somebody of the north with a device, a room, an event and a file."""
-
-    user_id: str
-    device_id: str
-    room_id: str
-    event_id: str
-    media_id: str
-
-
-def build_query(path: str, subject: Subject) -> str:
-    """The query string that such a question has."""
-    event_id, user_id = quote(subject.event_id, safe=""), quote(subject.user_id, safe="")
-    return {
-        f"{V1}/state/{{roomId}}": f"?event_id={event_id}",
-        f"{V1}/state_ids/{{roomId}}": f"?event_id={event_id}",
-        f"{V1}/timestamp_to_event/{{roomId}}": "?ts=1&dir=f",
-        f"{V1}/backfill/{{roomId}}": f"?v={event_id}&limit=9",
-        f"{V1}/query/profile": f"?user_id={user_id}",
-        f"{V1}/query/directory": f"?room_alias={quote('#none:127.0.0.1', safe='')}",
-        f"{V1}/media/thumbnail/{{mediaId}}": "?width=1&height=1",
-        f"{V1}/make_join/{{roomId}}/{{userId}}": "?ver=12",
-        f"{V1}/make_knock/{{roomId}}/{{userId}}": "?ver=12",
-    }.get(path, "")
-
-
-def build_body(method: str, path: str, subject: Subject, cooperation_id: str) -> Any:
-    """The body that such a question has."""
-    if method == "GET":
-        return None
-    return {
-        f"{V1}/get_missing_events/{{roomId}}": {
-            "earliest_events": [],
-            "latest_events": [subject.event_id],
-            "limit": 9,
-        },
-        f"{V1}/user/keys/query": {"device_keys": {subject.user_id: []}},
-        f"{V1}/user/keys/claim": {"one_time_keys": {subject.user_id: {subject.device_id: "signed_curve25519"}}},
-        "/_parta/federation/v1/claims": {"cooperation": cooperation_id, "people": [subject.user_id]},
-        "/_parta/federation/v1/claims/revoke": {"people": [subject.user_id]},
-    }.get(path, {})
 
 
 class Walking(CooperationCase):
@@ -99,14 +53,7 @@ class Walking(CooperationCase):
             await person.ok("POST", "/keys/upload", keys)
         school = room_keys(await self.north.running.bureau.desk.load(self.ours.org_id))
         self.staff = school[RoomKey(Kind.STAFF)]
-        self.nothing = Subject(
-            user_id=f"@nobody:{self.north.name}",
-            device_id="NONE",
-            room_id="!" + "x" * 43,
-            event_id="$" + "x" * 43,
-            media_id="x" * 32,
-        )
-        self.cooperation_id = "none"
+        self.questions = Questions(self.north)
 
     def watch(self, region: Region) -> None:
         """Note all requests that a region makes of others."""
@@ -127,41 +74,17 @@ class Walking(CooperationCase):
         return Subject(
             user_id=person.user_id,
             device_id=person.device_id,
-            room_id=room_id,
+            room=await self.ours.room(room_id),
             event_id=event_id,
             media_id=uri.rpartition("/")[2],
+            org_id=self.ours.org_id,
         )
-
-    async def ask(self, route: Route, subject: Subject, origin: Region) -> Reply:
-        """Ask as a region."""
-        path = route.path
-        is_way_in = "/make_" in path  # there it is somebody of the asking server
-        things = {
-            "userId": f"@teacher1:{origin.name}" if is_way_in else subject.user_id,
-            "roomId": subject.room_id,
-            "eventId": subject.event_id,
-            "mediaId": subject.media_id,
-            "txnId": secrets.token_hex(4),
-            "queryType": "client_data",
-            "cooperationId": "none",
-        }
-        for name, value in things.items():
-            path = path.replace(f"{{{name}}}", quote(value, safe=""))
-        body = build_body(route.method, route.path, subject, self.cooperation_id)
-        uri = path + build_query(route.path, subject)
-        return await self.north.call_signed(origin.name, origin.key, route.method, uri, body)
 
     async def find_told(self, subject: Subject, by: Region | None = None) -> set[str]:
         """The questions, of the south or of another region, that are answered otherwise about this than about what
         there is not.
         """
-        origin = by or self.south
-        told = set()
-        for route in self.north.signed_routes:
-            real, unreal = await self.ask(route, subject, origin), await self.ask(route, self.nothing, origin)
-            if (real.status, real.body) != (unreal.status, unreal.body):
-                told.add(f"{route.method} {route.path.removeprefix(V1)}")
-        return told
+        return await self.questions.find_told(subject, by or self.south)
 
     async def test_nothing_is_told_before_and_of_those_inside_what_the_room_needs_and_nothing_after(self) -> None:
         of_staff = await self.show(self.colleague, self.staff, b"secret")
@@ -169,8 +92,8 @@ class Walking(CooperationCase):
         for outside in (of_staff, of_pupil):
             assert await self.find_told(outside) == set()
 
-        self.cooperation_id = await self.agree()
-        room_id = await self.open_room(self.cooperation_id)
+        cooperation_id = self.questions.cooperation_id = await self.agree()
+        room_id = await self.open_room(cooperation_id)
         assert await self.find_told(of_pupil) == set()
         assert await self.find_told(of_staff) == {"POST /_parta/federation/v1/claims"}  # that they are a teacher
         guest = await self.south.log_in("teacher1", PASSWORD)
@@ -181,10 +104,20 @@ class Walking(CooperationCase):
         await self.check_those_inside(inside)
         assert await self.find_told(inside, self.west) == set()
 
-        await self.end(self.ours, self.cooperation_id)
+        await self.end(self.ours, cooperation_id)
         assert await self.find_told(of_pupil) == await self.find_told(of_staff) == set()
         assert await self.find_told(inside) == WITNESSED
         assert await self.ask_media(inside) == 404
+
+    async def test_of_a_room_elsewhere_that_its_people_are_in_a_region_tells_none_that_has_no_part_in_it(self) -> None:
+        room_id = await self.open_room(await self.agree())
+        guest = await self.south.log_in("teacher1", PASSWORD)
+        assert await self.join(guest, room_id) == 200
+        event_id = await guest.send(room_id, "x")
+        subject = Subject(user_id=guest.user_id, room=await self.theirs.room(room_id), event_id=event_id)
+        questions = Questions(self.south)
+        assert await questions.find_told(subject, self.west) == set()
+        assert "GET /event/{eventId}" in await questions.find_told(subject, self.north)
 
     async def check_those_outside(self, *subjects: Subject) -> None:
         """They are as before, also while others of their school are in a room with the south."""

@@ -5,17 +5,20 @@ Such an event is soft-failed. The policy is asked as for somebody of ours who wo
 Spec: server-server-api#policy-servers, server-server-api#soft-failure
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
 from federation.errors import BadSignature, Refused
 from federation.event import Event
 from federation.ids import EventID, UserID
 from federation.signatures import check_policy_signature
-from homeserver.policy import Act, Expel, Invite, Join, Knock, Leave, Policy, Redact, SendEvent, SetState
+from federation.transport.tasks import side_by_side
+from homeserver.policy import Act, Expel, Invite, Join, Knock, Leave, Redact, SendEvent, SetState, allows
 from homeserver.rooms.head import Head
+from homeserver.rooms.polls import RESPONSES
 from homeserver.rooms.receive.advisers import Advisers, Verdicts
-from homeserver.rooms.receive.outside import Outside
+from homeserver.rooms.receive.intake import World
 from homeserver.rooms.recommending import (
     POLICY,
     NotRecommended,
@@ -25,7 +28,8 @@ from homeserver.rooms.recommending import (
     needs_recommending,
 )
 from homeserver.rooms.room import Room
-from homeserver.rooms.seal import Seal
+from homeserver.storage.received import find_by_id
+from homeserver.storage.relations import find_relation
 
 
 class Advice(NamedTuple):
@@ -41,10 +45,10 @@ NO_ADVICE: Final = Advice(None, {})
 class Objections:
     """Finds what speaks against events."""
 
-    def __init__(self, policy: Policy, outside: Outside, seal: Seal) -> None:
-        self._policy = policy
-        self._seal = seal
-        self.advisers = Advisers(outside, seal.now_ms)
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._seal = world.rooms.seal
+        self.advisers = Advisers(world.outside, self._seal.now_ms)
 
     async def ask(self, room: Room, events: Sequence[Event], known: Advice = NO_ADVICE) -> Advice:
         """What the room's policy server says of events that it has not signed, with what it said before."""
@@ -55,10 +59,18 @@ class Objections:
         asked = [event for event in events if event.event_id not in verdicts and not _is_recommended(event, used)]
         return Advice(named.event_id, {**verdicts, **await self.advisers.ask_about(used, asked)})
 
-    async def find(self, room: Room, event: Event, advice: Advice = NO_ADVICE) -> Refused | None:
-        """Why the event is to be soft-failed, None if nothing speaks against it."""
+    async def meet(self, room: Room, events: Iterable[Event]) -> None:
+        """Let the policy learn what it must ask others of those who join, before the room has to wait for that."""
+        acts = [build_act(room, event) for event in events if event.membership == "join"]
+        await side_by_side(allows(self._world.policy, act) for act in acts)
+
+    async def find(
+        self, room: Room, event: Event, advice: Advice = NO_ADVICE, others: Iterable[Event] = ()
+    ) -> Refused | None:
+        """Why the event is to be soft-failed, None if nothing speaks against it; `others` came with it."""
+        act = await find_act(self._world, room, event, others)
         try:
-            await self._policy.check(build_act(room, event))
+            await self._world.policy.check(replace(act, waits=False) if isinstance(act, Join) else act)
             await self._check_recommended(room, event, advice)
         except Refused as refusal:
             return refusal
@@ -94,17 +106,37 @@ def _is_recommended(event: Event, used: PolicyServer) -> bool:
     return True
 
 
-def build_act(room: Room, event: Event) -> Act:
-    """What the sender of an event does."""
+async def find_act(world: World, room: Room, event: Event, others: Iterable[Event] = ()) -> Act:
+    """What the sender of an event does, to what: the event that it is about is among `others`, or known here."""
+    about = _about(event)
+    if about is None:
+        return build_act(room, event)
+    held = room.find_recent(about)
+    target = held.event if held is not None else next((each for each in others if each.event_id == about), None)
+    if target is None:
+        found = (await world.database.read(find_by_id, room.record, [about])).get(about)
+        target = None if found is None else found.event
+    return build_act(room, event, target)
+
+
+def _about(event: Event) -> EventID | None:
+    """What somebody redacts, or the poll that somebody answers."""
+    if event.type not in RESPONSES:
+        return event.redacts
+    relation = find_relation(event.content)
+    return None if relation is None else EventID(relation.event_id)
+
+
+def build_act(room: Room, event: Event, about: Event | None = None) -> Act:
+    """What the sender of an event does; `about` is what is redacted or answered, None if that is unknown."""
     by = event.sender
     if event.type == "m.room.member" and event.state_key is not None:
         return _build_move(room, event, by)
     if event.state_key is not None:
         return SetState(by=by, room=room, type=event.type, state_key=event.state_key, content=event.content)
     if event.redacts is not None:
-        held = room.find_recent(event.redacts)
-        return Redact(by=by, room=room, event_id=event.redacts, target=None if held is None else held.event)
-    return SendEvent(by=by, room=room, type=event.type, content=event.content)
+        return Redact(by=by, room=room, event_id=event.redacts, target=about)
+    return SendEvent(by=by, room=room, type=event.type, content=event.content, poll=about)
 
 
 def _build_move(room: Room, event: Event, by: UserID) -> Act:

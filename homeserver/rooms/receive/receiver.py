@@ -23,7 +23,7 @@ from homeserver.rooms.receive.placing import Received
 from homeserver.rooms.receive.returning import Trial, Trials
 from homeserver.rooms.recommending import find_policy_server
 from homeserver.rooms.room import Room
-from homeserver.rooms.servers import servers_of
+from homeserver.rooms.servers import may_know, servers_of
 from homeserver.storage.purge import find_blocker
 from homeserver.storage.received import find_known
 
@@ -46,7 +46,7 @@ class Receiver:
         self._world = world
         self.heed_outlying: HeedOutlying | None = None
         self._trials = Trials(world)
-        self._objections = Objections(world.policy, world.outside, world.rooms.seal)
+        self._objections = Objections(world)
         self.advisers = self._objections.advisers
 
     async def receive(self, origin: ServerName, event: Event, *, passes_on: bool = False) -> None:
@@ -65,7 +65,9 @@ class Receiver:
             raise outcome
 
     async def receive_all(self, origin: ServerName, pdus: Sequence[object]) -> Outcomes:
-        """Take in events that `origin` sent, in their order room by room, rooms side by side; what became of them."""
+        """Take in events that `origin` sent, in their order room by room, rooms side by side; what became of them. Of
+        a room of which that server may not learn nothing is told, as of one that is not known here.
+        """
         rooms: dict[str, Room | None] = {}
         wanted: list[tuple[dict[str, Any], RoomVersion]] = []
         for pdu in pdus:
@@ -86,9 +88,11 @@ class Receiver:
         for event in parsed:
             by_room.setdefault(event.room_id, {}).setdefault(event.event_id, event)
         outcomes: Outcomes = {}
-        found = [(rooms[room_id], list(events.values())) for room_id, events in by_room.items()]
-        for some in await side_by_side(self._receive_in_room(origin, room, events) for room, events in found if room):
-            outcomes |= some
+        found = [(room, list(events.values())) for room_id, events in by_room.items() if (room := rooms[room_id])]
+        became = await side_by_side(self._receive_in_room(origin, room, events) for room, events in found)
+        for (room, _), some in zip(found, became, strict=True):
+            if await may_know(self._world.policy, origin, room):
+                outcomes |= some
         return outcomes
 
     def _lacks(self, room: Room | None) -> bool:
@@ -114,6 +118,7 @@ class Receiver:
         outcomes: Outcomes = dict(faults)
         if good:
             advice = await self._ask_advice(room, good)
+            await self._objections.meet(room, good)
             async with self._world.turns.of(room.room_id):
                 outcomes |= await self._take(origin, room.room_id, good, advice, passes_on=passes_on)
         return {event.event_id: outcomes.get(event.event_id) for event in events}
@@ -133,9 +138,10 @@ class Receiver:
             return {event.event_id: Refused("receive", "nobody of ours is in the room") for event in events}
         intake = Intake(self._world, room)
         received = await self._gather(intake, origin, events)
-        advice = await self._objections.ask(room, [each.event for each in received], advice)
+        gathered = [each.event for each in received]
+        advice = await self._objections.ask(room, gathered, advice)
         for each in received:
-            each.objection = await self._objections.find(room, each.event, advice)
+            each.objection = await self._objections.find(room, each.event, advice, gathered)
             each.passes_on = passes_on and each.event in events
         await intake.place(received)
         return intake.outcomes

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from federation.ids import ServerName
-from homeserver.policy import Policy, TellServer, allows
+from homeserver.policy import Policy
 from homeserver.rooms.receive.adopt import Adoption
 from homeserver.rooms.receive.intake import Turns, World
 from homeserver.rooms.receive.outside import Asks, Outside
@@ -11,6 +11,7 @@ from homeserver.rooms.receive.receiver import Receiver
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Seal
+from homeserver.rooms.servers import may_know
 from homeserver.storage.database import Database
 
 
@@ -56,12 +57,7 @@ class Ground:
 
     async def may_know(self, server: ServerName, room: Room) -> bool:
         """Whether a server may learn why something cannot be done in a room, and thereby that the room is there."""
-        is_in = server in room.shown.servers
-
-        async def shares_room() -> bool:
-            return is_in
-
-        return await allows(self.policy, TellServer(by=None, server=server, about="room", shares_room=shares_room))
+        return await may_know(self.policy, server, room)
 
     def lacks(self, room: Room | None) -> bool:
         """Whether this server has no part in a room, or none any more while others have."""

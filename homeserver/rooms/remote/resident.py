@@ -38,6 +38,8 @@ AUTHORISER: Final = "join_authorised_via_users_server"
 MOST_HEROES: Final = 5
 _ACTS: Final[Mapping[Move, type[RoomAct]]] = {"join": Join, "knock": Knock, "leave": Leave}
 _UNSEALED: Final = ("hashes", "signatures", "event_id")
+_REASONS: Final = (Refused, Invalid, IncompatibleVersion)
+"""Why it cannot be: told only to those who may learn that there is such a room."""
 _NAMES: Final = (("m.room.name", ""), ("m.room.canonical_alias", ""))
 
 
@@ -97,6 +99,13 @@ class Resident:
         if server_of(person) != origin:
             raise Refused("origin", "That is nobody of the server that asks")
         room = await self._open(origin, room_id)
+        try:
+            return await self._propose(room, person, move, versions)
+        except _REASONS:
+            await self._check_known(origin, room)
+            raise
+
+    async def _propose(self, room: Room, person: UserID, move: Move, versions: Collection[str]) -> Proposal:
         await self._check_policy(room, person, move)
         if move != "leave" and room.version.id not in versions:
             raise IncompatibleVersion(room.version.id)
@@ -174,19 +183,21 @@ class Resident:
     ) -> tuple[Room, Event]:
         room = await self._open(origin, place[0])
         try:
-            event = _parse(room, place, pdu, move)
-            if event.origin != origin:
-                raise Invalid("M_INVALID_PARAM", "The event is not by somebody of the server that sends it")
-        except Invalid:
+            return room, await self._take_in(origin, room, _parse(room, place, pdu, move), move)
+        except _REASONS:
             await self._check_known(origin, room)
             raise
+
+    async def _take_in(self, origin: ServerName, room: Room, event: Event, move: Move) -> Event:
+        if event.origin != origin:
+            raise Invalid("M_INVALID_PARAM", "The event is not by somebody of the server that sends it")
         await self._check_policy(room, event.sender, move)
         event = await self._countersign(room, event)
         try:
             await self._ground.receiver.receive(origin, event, passes_on=True)
         except RemoteFault as fault:
             raise Invalid("M_INVALID_PARAM", f"The event cannot be taken: {fault}") from None
-        return room, event
+        return event
 
     # restricted rooms
 

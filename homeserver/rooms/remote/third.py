@@ -65,14 +65,15 @@ class ThirdParty:
         await self._ground.rooms.append(room, draft)
 
     async def bind(self, user_id: str, invites: Sequence[Mapping[str, Any]]) -> None:
-        """An address is now somebody's of ours: let those who invited them by that invite them indeed.
+        """An address is now somebody's of ours: let those who invited them by that invite them indeed. Anybody may say
+        so, and nobody learns by it whether there is such a person.
 
-        Raises: NotFound when there is no such person; BadIdentifier.
+        Raises: BadIdentifier.
         Spec: server-server-api#put_matrixfederationv13pidonbind
         """
         person = parse_user_id(user_id)
         if not await self._ground.database.read(load_active, [person]):
-            raise NotFound("There is nobody of that ID")
+            return
         for invite in invites[:MOST_INVITES]:
             try:
                 await self._bind_one(person, invite)

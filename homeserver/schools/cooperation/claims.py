@@ -13,6 +13,8 @@ from functools import partial
 from itertools import groupby
 from typing import Any, Final, Protocol
 
+from twisted.internet.defer import Deferred
+
 from federation import canonical
 from federation.claims import LIFE_MS, Claim, check_claim, parse_claim, sign_claim
 from federation.ed25519 import SigningKey
@@ -87,11 +89,22 @@ class Ground:
     world: World
 
 
+class _Asking:
+    """Some people's region is being asked for claims; and who waits until these are kept."""
+
+    __slots__ = ("people", "waiting")
+
+    def __init__(self, people: frozenset[UserID]) -> None:
+        self.people = people
+        self.waiting: list[Deferred[None]] = []
+
+
 class Claims:
     """Gives claims, asks for them, and takes them back."""
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
+        self._asking: list[_Asking] = []
         self._asked = self._granted = 0
 
     def measure(self) -> dict[str, float]:
@@ -160,13 +173,19 @@ class Claims:
             if cooperation is None or not cooperation.is_in_force(self._ground.world.now_ms()):
                 continue
             try:
-                await self._keep((await self._ask(cooperation, [person])).values())
+                await self._learn(cooperation, [person])
             except (RemoteFault, Refused) as fault:
                 _log.info("%s does not vouch for anybody now: %s", server, fault)
 
     async def take_back(self, origin: ServerName, people: Sequence[UserID]) -> None:
-        """A region takes back what it said of people of its own: ask it what it says now, and go by that."""
+        """A region takes back what it said of people of its own: ask it what it says now, and go by that. What it said
+        before that and is still on its way is waited for, so that it does not come to stay.
+        """
         theirs = [person for person in people if server_of(person) == origin]
+        for asking in [each for each in self._asking if not each.people.isdisjoint(theirs)]:
+            waiter: Deferred[None] = Deferred()
+            asking.waiting.append(waiter)
+            await waiter
         held = await self._ground.database.read(_load_held_of, theirs)
         await self._renew([claim for claim in held if claim.server == origin], "taken back", patient=False)
 
@@ -203,7 +222,7 @@ class Claims:
             return
         found: Mapping[UserID, HeldClaim] = {}
         try:
-            found = await self._ask(cooperation, wanted) if wanted else {}
+            found = await self._learn(cooperation, wanted) if wanted else {}
         except RemoteFault as fault:
             _log.info("%s cannot be asked to renew claims: %s", cooperation.peer_server, fault)
             await self._drop([claim for claim in part if why or claim.valid_until_ms <= now_ms], why or "run out")
@@ -211,13 +230,28 @@ class Claims:
         except Refused:
             await self._drop(part, "region refused")
             return
-        await self._keep(found.values())
         refused = [claim for claim in part if claim.user_id not in found]
         asked = frozenset(wanted)
         await self._drop(
             [claim for claim in refused if claim.user_id in asked or why or claim.valid_until_ms <= now_ms],
             why or "not renewed",
         )
+
+    async def _learn(self, cooperation: Cooperation, people: Sequence[UserID]) -> Mapping[UserID, HeldClaim]:
+        """Ask a region for claims of its people, and keep what it gives.
+
+        Raises: RemoteFault; Refused.
+        """
+        asking = _Asking(frozenset(people))
+        self._asking.append(asking)
+        try:
+            found = await self._ask(cooperation, people)
+            await self._keep(found.values())
+        finally:
+            self._asking.remove(asking)
+            for waiter in asking.waiting:
+                waiter.callback(None)
+        return found
 
     async def _ask(self, cooperation: Cooperation, people: Sequence[UserID]) -> dict[UserID, HeldClaim]:
         """The claims that a region gives for its people.

@@ -102,7 +102,7 @@ class Notices:
         if notice.version <= known.peer_version:
             return
         rooms = await self._database.read(load_network_rooms, known)
-        offered = {_parse_room(room.room_id): room.name for room in notice.rooms} if not known.is_hosted else {}
+        offered = {} if known.is_hosted else _parse_rooms(notice.rooms)
         closing = frozenset(room.room_id for room in rooms if not known.is_hosted and room.room_id not in offered)
         works = [partial(_write_notice, notice, offered, self._world, known)]
         ended = frozenset({cooperation_id}) if notice.ended else frozenset()
@@ -198,9 +198,13 @@ def check_term(until_ms: int, now_ms: int) -> None:
         raise Invalid("M_INVALID_PARAM", "A cooperation has a term: it ends within three years")
 
 
-def _parse_room(room_id: str) -> RoomID:
+def _parse_rooms(rooms: Sequence[SharedRoom]) -> dict[RoomID, str]:
+    """The rooms that a host makes known, with their names, which people will read.
+
+    Raises: Invalid.
+    """
     try:
-        return parse_room_id(room_id)
+        return {parse_room_id(room.room_id): parse_title("name", room.name, 500) for room in rooms}
     except BadIdentifier as fault:
         raise Invalid("M_INVALID_PARAM", str(fault)) from None
 
