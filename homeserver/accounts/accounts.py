@@ -115,7 +115,8 @@ def end_account(txn: Txn, user_id: UserID, now_ms: int, erase: bool) -> None:
     """What a deactivation does besides the departure from the rooms."""
     accounts.set_deactivated(txn, user_id, now_ms, erase=erase)
     devices.remove_all_devices(txn, user_id)
-    keys.remove_cross_signing_keys(txn, user_id)
+    if keys.remove_cross_signing_keys(txn, user_id):
+        keys.set_changed(txn, user_id)
     backup.remove_backups(txn, user_id)
     profiles.remove_profile(txn, user_id)
     delayed.remove_delayed(txn, user_id)

@@ -12,14 +12,19 @@ from homeserver.storage.changes import EventAdded
 from homeserver.storage.database import Insert, Txn
 from homeserver.storage.events import RoomEvent, Standing, append_event, load_events
 from homeserver.storage.members import Membership, find_membership, set_membership
+from homeserver.storage.purge import remove_events
 from homeserver.storage.received import find_known
 from homeserver.storage.rooms import RoomRecord, append_room, find_room
 
 _INVITATION: Final = Insert(
     "INSERT INTO invitations (event_nid, room_nid, state, servers, origin, user_id) VALUES (?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (event_nid) DO UPDATE SET state = excluded.state, servers = excluded.servers,"
-    " origin = excluded.origin, user_id = excluded.user_id"
+    " origin = excluded.origin, user_id = excluded.user_id, ended_of = NULL"
 )
+MOST_ENDED: Final = 1_000
+"""How many invitations of one server are remembered that are open no longer, and led nowhere."""
+_AT_ONCE: Final = 10
+"""How many of those are forgotten together."""
 
 
 class Bounds(NamedTuple):
@@ -89,7 +94,7 @@ def set_outlying(txn: Txn, record: RoomRecord, held: RoomEvent, shown: Shown | N
     else:
         held.nid = before.nid
     set_membership(txn, held, stream, ours=True)
-    set_ended(txn, held.event.state_key, held.room_nid)
+    _end(txn, held.event.state_key, held.room_nid, stream)
     if shown is not None:
         invited = (held.event.origin, held.event.state_key) if held.event.membership == "invite" else (None, None)
         row = (held.nid, held.room_nid, shown.state, msgspec.json.encode(shown.servers), *invited)
@@ -114,8 +119,56 @@ def set_invited(txn: Txn, record: RoomRecord, held: RoomEvent, shown: Shown, bou
 
 
 def set_ended(txn: Txn, user_id: str | None, room_nid: int) -> None:
-    """Somebody's invitations into a room are open no longer; what was shown with them is not kept."""
+    """Somebody has come into a room: their invitations are open no longer, what was shown with them is not kept."""
     txn.run(
         "UPDATE invitations SET origin = NULL, user_id = NULL, state = ? WHERE room_nid = ? AND user_id = ?",
         (b"[]", room_nid, user_id),
     )
+
+
+# what invitations leave behind that led nowhere
+
+
+def _end(txn: Txn, user_id: str | None, room_nid: int, stream: int) -> None:
+    """Somebody's invitations into a room were refused, taken back or replaced; the oldest such are forgotten."""
+    rows = txn.all(
+        "UPDATE invitations SET ended_of = origin, ended_at = ?, origin = NULL, user_id = NULL, state = ?"
+        " WHERE room_nid = ? AND user_id = ? RETURNING ended_of",
+        (stream, b"[]", room_nid, user_id),
+    )
+    for (origin,) in rows:
+        surplus = txn.all(
+            "SELECT e.room_nid, e.state_key, i.event_nid, i.ended_at FROM invitations i"
+            " JOIN events e ON e.nid = i.event_nid WHERE i.ended_of = ? ORDER BY i.ended_at DESC LIMIT ? OFFSET ?",
+            (origin, _AT_ONCE, MOST_ENDED),
+        )
+        for room, person, invitation, ended_at in surplus:
+            _forget(txn, room, person, invitation, ended_at)
+
+
+def _forget(txn: Txn, room_nid: int, user_id: UserID, invitation: int, upto: int) -> None:
+    """Forget an invitation with what somebody was in the room until it ended, and the room if nothing else is known of
+    it. What became part of a room that people have come into since stays.
+    """
+    sql = "SELECT nid, stream FROM events WHERE room_nid = ? AND stream IS NOT NULL ORDER BY stream DESC LIMIT 1"
+    last = txn.one(sql, (room_nid,))
+    if last is not None and last[0] > invitation:
+        txn.run("UPDATE invitations SET ended_of = NULL WHERE event_nid = ?", (invitation,))
+        return
+    now = find_membership(txn, user_id, room_nid)
+    if now is not None and now.stream <= upto:
+        if last is None and now.membership in ("leave", "ban"):
+            txn.run("DELETE FROM memberships WHERE user_id = ? AND room_nid = ?", (user_id, room_nid))
+        else:  # they are still invited, or have been in the room: that they left it is to be known
+            upto = now.stream - 1
+    rows = txn.all(
+        "SELECT c.stream, c.event_nid FROM membership_changes c JOIN events e ON e.nid = c.event_nid"
+        " WHERE c.user_id = ? AND c.stream > ? AND c.stream <= ? AND c.room_nid = ? AND e.standing = ?",
+        (user_id, 0 if last is None else last[1], upto, room_nid, Standing.OUTLIER.value),
+    )
+    txn.many(
+        "DELETE FROM membership_changes WHERE user_id = ? AND stream = ?", [(user_id, stream) for stream, _ in rows]
+    )
+    remove_events(txn, [nid for _, nid in rows])
+    if last is None and txn.one("SELECT 1 FROM memberships WHERE room_nid = ? LIMIT 1", (room_nid,)) is None:
+        txn.run("DELETE FROM rooms WHERE nid = ?", (room_nid,))

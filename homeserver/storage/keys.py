@@ -57,15 +57,16 @@ def set_changed(txn: Txn, user_id: UserID, devices: Sequence[DeviceID] = (), *, 
     """Note that a person's device or cross-signing keys changed, for those who encrypt to them.
 
     Of somebody of ours other servers are told: of these `devices`, which may be gone, and with `signing` of the
-    cross-signing keys.
+    cross-signing keys. Only changes of devices make a new version of the list; whatever is not told makes one, too, so
+    that who is told of the next has missed one, and asks.
     """
-    row = txn.one("SELECT position FROM key_changes WHERE user_id = ?", (user_id,)) if devices else None
+    row = txn.one("SELECT version FROM key_changes WHERE user_id = ?", (user_id,))
     versions = [0 if row is None else row[0], *[txn.position() for _ in devices]]
     position = versions[-1] if devices else txn.position()
     txn.run(
-        "INSERT INTO key_changes (user_id, position) VALUES (?, ?)"
-        " ON CONFLICT (user_id) DO UPDATE SET position = excluded.position",
-        (user_id, position),
+        "INSERT INTO key_changes (user_id, position, version) VALUES (?, ?, ?)"
+        " ON CONFLICT (user_id) DO UPDATE SET position = excluded.position, version = excluded.version",
+        (user_id, position, versions[-1] if signing else position),
     )
     rows = txn.all(
         "SELECT r.room_id FROM memberships m JOIN rooms r ON r.nid = m.room_nid"
@@ -263,12 +264,11 @@ def set_cross_signing_key(txn: Txn, new: CrossSigningKey) -> None:
     )
 
 
-def remove_cross_signing_keys(txn: Txn, user_id: UserID) -> None:
-    """Forget a person's cross-signing keys and every signature by or on their keys."""
+def remove_cross_signing_keys(txn: Txn, user_id: UserID) -> bool:
+    """Forget a person's cross-signing keys and every signature by or on their keys; whether there were any."""
     txn.run("DELETE FROM key_signatures WHERE user_id = ?", (user_id,))
     txn.run("DELETE FROM key_signatures WHERE signer_id = ?", (user_id,))
-    if txn.run("DELETE FROM cross_signing_keys WHERE user_id = ?", (user_id,)):
-        set_changed(txn, user_id)
+    return txn.run("DELETE FROM cross_signing_keys WHERE user_id = ?", (user_id,)) > 0
 
 
 def set_signature(txn: Txn, new: Signature) -> bool:

@@ -202,7 +202,7 @@ def find_version(txn: Txn, user_id: UserID) -> int:
 
     Spec: server-server-api#device-management
     """
-    row = txn.one("SELECT position FROM key_changes WHERE user_id = ?", (user_id,))
+    row = txn.one("SELECT version FROM key_changes WHERE user_id = ?", (user_id,))
     return 0 if row is None else int(row[0])
 
 

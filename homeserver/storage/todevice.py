@@ -52,13 +52,15 @@ def _tell(txn: Txn, last: Mapping[UserID, int]) -> None:
 
 
 class Bounds(NamedTuple):
-    """How many bytes of other servers' messages may wait for a device: of each server, of all together, and (`share`)
-    of each server even where all together are too many.
+    """How many bytes of other servers' messages may wait: for a device of each server, and of all together; of one
+    `server` for all devices. Where one of the last two is too much, a server's `share` may wait for a device still: so
+    whoever takes messages gets them, however many wait for devices that nobody uses any more.
     """
 
     each: int
     all: int
     share: int
+    server: int
 
 
 def append_messages_of(
@@ -66,29 +68,25 @@ def append_messages_of(
 ) -> None:
     """Queue messages that another server sent, at most one a device; those for which there is no room are dropped.
 
-    How much waits is the difference of running sums, for messages go oldest first; so the oldest is not counted.
+    How much waits for a device is the difference of running sums, for messages go oldest first; so the oldest is not
+    counted. How much waits for all devices is known by server.
     """
+    row = txn.one("SELECT bytes FROM messages_of_servers WHERE origin = ?", (origin,))
+    waits = 0 if row is None else int(row[0])
+    taken: list[tuple[UserID, DeviceID, bytes, int, int]] = []
+    for user_id, device_id, message in messages:
+        device, size = (user_id, device_id), len(message) + ROW_BYTES
+        first, own = _find_sums(txn, _OF_ORIGIN, (*device, origin))
+        begin, others = _find_sums(txn, _OF_OTHERS, device)
+        is_much = others + size - begin > bounds.all or waits + size > bounds.server
+        if own + size - first <= (bounds.share if is_much else bounds.each):
+            waits += size
+            taken.append((user_id, device_id, message, own + size, others + size))
     last: dict[UserID, int] = {}
-    places = [(message, _find_place(txn, origin, message, bounds)) for message in messages]
-    for (user_id, device_id, message), place in places:
-        if place is not None:
-            last[user_id] = position = txn.position()
-            txn.append(_APPEND_OF, (user_id, device_id, position, message, origin, *place))
+    for user_id, device_id, message, *sums in taken:
+        last[user_id] = position = txn.position()
+        txn.append(_APPEND_OF, (user_id, device_id, position, message, origin, *sums))
     _tell(txn, last)
-
-
-def _find_place(
-    txn: Txn, origin: ServerName, message: tuple[UserID, DeviceID, bytes], bounds: Bounds
-) -> tuple[int, int] | None:
-    """The running sums with a message; None where there is no room for it."""
-    user_id, device_id, body = message
-    device, size = (user_id, device_id), len(body) + ROW_BYTES
-    first, own = _find_sums(txn, _OF_ORIGIN, (*device, origin))
-    begin, others = _find_sums(txn, _OF_OTHERS, device)
-    waits = own + size - first
-    if waits > bounds.each or (others + size - begin > bounds.all and waits > bounds.share):
-        return None
-    return own + size, others + size
 
 
 def _find_sums(txn: Txn, sql: str, of: tuple[str, ...]) -> tuple[int, int]:

@@ -240,6 +240,35 @@ class Together(DevicesCase):
             assert await self.until_changed(self.alice) == [self.bob.user_id]
         assert line.count(DEVICES) == 0
 
+    async def test_new_cross_signing_keys_leave_no_gap_in_the_list_of_devices(self) -> None:
+        await self.share(initial_state=[ENCRYPTED])
+        await self.alice.sync()
+        await self.publish_keys(self.bob)
+        assert await self.until_changed(self.alice) == [self.bob.user_id]
+        await self.known(self.bob)
+        before, line = await self.stream_id(), self.overhear(self.north)
+        for number in range(2):  # for the first time, and in place of the ones before
+            master = Signer(f"bob master {number}")
+            await self.replace_master(self.bob, master)
+            while True:
+                found = (await self.query(self.alice, self.bob))["master_keys"].get(self.bob.user_id, {"keys": {}})
+                if set(found["keys"].values()) == {master.public}:
+                    break
+                assert await self.until_changed(self.alice) == [self.bob.user_id]
+        assert await self.stream_id() == before
+        tablet = await self.south.log_in("bob")
+        await self.publish_keys(tablet)
+        while set((await self.known(self.bob))[self.bob.user_id]) != {self.bob.device_id, tablet.device_id}:
+            assert await self.until_changed(self.alice) == [self.bob.user_id]
+        assert line.count(DEVICES) == 0
+
+    async def replace_master(self, person: Person, master: Signer) -> None:
+        """Let somebody have a new master key."""
+        who = {"type": "m.id.user", "user": person.user_id}
+        auth = {"type": "m.login.password", "password": PASSWORD, "identifier": who}
+        key = cross_signing_key(person.user_id, "master", master)
+        await person.ok("POST", "/keys/device_signing/upload", {"master_key": key, "auth": auth})
+
     async def test_messages_go_from_device_to_device_both_ways(self) -> None:
         await self.share()
         for sender, receiver in ((self.alice, self.bob), (self.bob, self.alice)):

@@ -189,7 +189,7 @@ class Messages(Told):
         assert await self.got(self.alice) == ["good"]
 
     async def test_a_flood_is_bounded_and_so_is_what_is_remembered_of_it(self) -> None:
-        self.patch(receiving, "BOUNDS", Bounds(each=60_000, all=1 << 30, share=0))
+        self.patch(receiving, "BOUNDS", Bounds(each=60_000, all=1 << 30, share=0, server=1 << 40))
         self.patch(remotedevices, "MOST_REMEMBERED", 100)
         await self.tell(self.south, "m.direct_to_device", *[self.message(f"{n}") for n in range(300)])
         database = self.north.running.core.database

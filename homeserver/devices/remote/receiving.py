@@ -17,9 +17,9 @@ from homeserver.storage.database import Database, Txn
 
 MOST_BEFORE: Final = 100
 """How many changes one may name that came before it."""
-BOUNDS: Final = todevice.Bounds(each=64 << 20, all=512 << 20, share=1 << 20)
-"""How much may wait for a device before another server's messages are dropped: of a server as much as some 20,000 keys
-of rooms, whatever others send.
+BOUNDS: Final = todevice.Bounds(each=64 << 20, all=512 << 20, share=256 << 10, server=4 << 30)
+"""How much may wait before another server's messages are dropped: for a device as much as some 20,000 keys of rooms,
+whatever others send, and where the server has sent too much to all devices as some 80.
 """
 
 

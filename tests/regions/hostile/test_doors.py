@@ -9,7 +9,9 @@ import msgspec
 from federation.event import Event, EventFields, parse_template, seal_event
 from federation.ids import UserID
 from homeserver.rooms.remote import invited
+from homeserver.storage import invites
 from homeserver.storage.invites import Bounds
+from homeserver.storage.received import find_known
 from tests.kit.elsewhere import Said
 from tests.kit.hostile import HostileCase, Villain, forge
 from tests.kit.peer import Peer
@@ -420,6 +422,46 @@ class Inviters(Staged):
         assert self.stage.create.room_id in await self.invitations()
         await self.tell(kick)
         assert not await self.invitations()
+
+    async def rows(self) -> list[Any]:
+        """How much is kept of rooms and memberships."""
+        tables = ("rooms", "events", "memberships", "membership_changes", "invitations")
+        read = ", ".join(f"(SELECT COUNT(*) FROM {table})" for table in tables)
+        return list((await self.database.read(lambda txn: txn.one(f"SELECT {read}"))) or ())
+
+    async def tease(self, *, anew: bool) -> None:
+        """Invite, and take it back; `anew`: into another room each time."""
+        if anew:
+            self.stage = RoomFactory(self.version, creator=self.mallory, create_content={"n": next(NUMBERS)})
+        pdu, event_id = self.build(content={"membership": "invite", "n": next(NUMBERS)})
+        assert (await self.invite(pdu, event_id)).status == 200
+        kick = self.stage.build_member(self.mallory, UserID(self.us.user_id), "leave", content={"n": next(NUMBERS)})
+        await self.tell(kick)
+        assert not await self.invitations()
+
+    async def test_of_invitations_that_were_taken_back_no_more_than_some_leave_anything(self) -> None:
+        self.patch(invites, "MOST_ENDED", 3)
+        for anew in (True, False):
+            for _ in range(4):
+                await self.tease(anew=anew)
+            before = await self.rows()
+            for _ in range(4):
+                await self.tease(anew=anew)
+            assert await self.rows() == before, anew
+
+    async def test_what_an_invitation_led_to_stays_however_many_are_taken_back_later(self) -> None:
+        self.patch(invites, "MOST_ENDED", 1)
+        pdu, event_id = self.build()
+        assert (await self.invite(pdu, event_id)).status == 200
+        room_id, query = self.stage.create.room_id, f"?via={quote(self.evil.name)}"
+        await self.us.ok("POST", f"/join/{quote(room_id, safe='')}{query}", {})
+        await self.us.leave(room_id)
+        for anew in (False, False, True, True):
+            await self.tease(anew=anew)
+        assert await self.database.read(find_known, [event_id])
+        messages = await self.us.ok("GET", f"/rooms/{quote(room_id, safe='')}/messages?dir=b")
+        assert self.us.user_id in [event.get("state_key") for event in messages["chunk"]]
+        self.assert_no_errors()
 
 
 class Aliases(Staged):

@@ -64,7 +64,7 @@ class ToDevice(Case):
         assert await self.texts() == []
 
     async def test_a_flood_of_one_server_leaves_room_for_the_messages_of_others(self) -> None:
-        self.patch(receiving, "BOUNDS", Bounds(each=50_000, all=60_000, share=5_000))
+        self.patch(receiving, "BOUNDS", Bounds(each=50_000, all=60_000, share=5_000, server=1 << 40))
         for _ in range(3):
             flood = [
                 {"edu_type": "m.direct_to_device", "content": self.message(f"{next(NUMBERS)}")} for _ in range(100)
