@@ -60,6 +60,8 @@ class Gaps:
         received = {event_id: Received(event=event) for event_id, event in found.items()}
         frontier = self._intake.find_missing(found)
         for number, (event_id, missing) in enumerate(frontier.items()):
+            if event_id not in received:  # it comes after one that was dropped
+                continue
             received[event_id].missing = missing
             received[event_id].given = await self.find_state(found[event_id]) if number < MOST_FRONTIER else 0
             if not received[event_id].given:
@@ -99,8 +101,12 @@ class Gaps:
 
     def _is_beside(self, event: Event, older: set[EventID]) -> bool:
         """Whether the event is surely none of those before the beginning, as far as that was told. In doubt it is one:
-        it is kept, and what it does to the state comes with the events of others that follow it.
+        it is kept, and what it does to the state comes with the events of others that follow it. But what rests on the
+        very event that the state has in its place today came after that, and nothing has followed it.
         """
+        today = None if event.state_key is None else self._intake.room.head.state.get(event.key)
+        if today is not None and today.event_id in event.auth_events:
+            return True
         if not older or event.event_id in older or not event.prev_events:
             return False
         return all(each in older or self._intake.facts.group_after(each) for each in event.prev_events)
