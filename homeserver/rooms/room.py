@@ -23,7 +23,7 @@ from homeserver.rooms.head import CREATE, POWER_LEVELS, Head, build_head, first_
 from homeserver.rooms.recommending import recommend_own
 from homeserver.rooms.seal import Draft, Place, Seal
 from homeserver.rooms.writing import Addition, Pending, RoomDropped
-from homeserver.storage.events import RoomEvent
+from homeserver.storage.events import RoomEvent, Standing
 from homeserver.storage.relations import BUNDLED, find_relation
 from homeserver.storage.rooms import RoomRecord
 from homeserver.storage.state import Present
@@ -87,9 +87,9 @@ class Room:
         return next((held for held in reversed(self.recent) if held.event_id == event_id), None)
 
     @property
-    def pending_events(self) -> list[Event]:
-        """Events that are not committed yet."""
-        return [pending.held.event for addition in self._additions for pending in addition.pendings]
+    def pending_events(self) -> list[tuple[RoomEvent, Standing]]:
+        """Events that are not committed yet, and what became of them."""
+        return [(pending.held, pending.standing) for addition in self._additions for pending in addition.pendings]
 
     # what may come
 

@@ -64,6 +64,11 @@ class Pending:
         self.arrival: Arrival | None = None
 
     @property
+    def standing(self) -> Standing:
+        """What became of it."""
+        return Standing.ACCEPTED if self.arrival is None else self.arrival.standing
+
+    @property
     def is_shown(self) -> bool:
         """Whether it enters the timeline as something new."""
         return self.arrival is None or self.arrival.is_shown

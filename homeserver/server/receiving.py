@@ -1,7 +1,11 @@
 """The composition of what comes from other servers into rooms, and of what they are given of them."""
 
 from dataclasses import dataclass
+from typing import Final
 
+from twisted.logger import Logger
+
+from federation.transport.tasks import Tasks
 from homeserver.api.route import Route
 from homeserver.api.server import backfill, events, policy, transactions
 from homeserver.rooms.backfill import Backfill
@@ -16,6 +20,8 @@ from homeserver.server.core import Core
 from homeserver.server.region import RegionParts
 from homeserver.server.rooms import RoomParts
 
+_log: Final = Logger()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivingParts:
@@ -26,16 +32,19 @@ class ReceivingParts:
     adoption: Adoption
     transactions: Transactions
     giving: Giving
+    beside: Tasks
 
 
 def build_receiving(core: Core, rooms: RoomParts, region: RegionParts) -> ReceivingParts:
     """Make what takes in and gives events."""
+    beside = Tasks(lambda failure: _log.failure("what was to be told beside failed", failure))
     world = World(
         rooms=rooms.doors.rooms,
         database=core.database,
         outside=Outside(region.peers, region.keyring, core.world.run),
         turns=Turns(),
         policy=core.policy,
+        beside=beside.run,
     )
     receiver = Receiver(world)
     rooms.doors.rooms.ask_to_sign = receiver.advisers.ask
@@ -48,6 +57,7 @@ def build_receiving(core: Core, rooms: RoomParts, region: RegionParts) -> Receiv
         adoption=Adoption(world),
         transactions=Transactions(receiver),
         giving=Giving(rooms.doors.rooms, core.database),
+        beside=beside,
     )
 
 

@@ -225,6 +225,7 @@ class Server:
         self.region.regions.stop()
         self.region.peers.stop()
         self.remote.stop()
+        self.receiving.beside.cancel()
         self.rooms.delayed.stop()
         self.rooms.follower.stop()
         if self._control is not None:

@@ -157,23 +157,52 @@ def _load_members(txn: Txn, record: RoomRecord, server: ServerName) -> dict[int,
 
 
 def find_witnessed(txn: Txn, record: RoomRecord, server: ServerName, event_ids: Sequence[EventID]) -> list[EventID]:
-    """Those of some events before which somebody of the server was in the room."""
+    """Those of some events before which somebody of the server was in the room, or that came here while it was."""
     members = _load_members(txn, record, server)
     if all(membership != "join" for _, membership in members.values()):
         return []
     rows = txn.all_in(
-        "SELECT event_id, nid, group_nid, replaces_nid FROM events WHERE event_id {in} AND room_nid = ?"
+        "SELECT event_id, nid, group_nid, replaces_nid, stream FROM events WHERE event_id {in} AND room_nid = ?"
         " AND group_nid > 0 AND standing = 0",
         set(event_ids),
         (record.nid,),
     )
-    found = set()
-    for event_id, nid, group, replaces in rows:
+    found, parting = set(), load_parting(txn, record, server)
+    for event_id, nid, group, replaces, stream in rows:
         nids = [*load_group_nids(txn, load_group(txn, group)), replaces]
         before = dict(members[each] for each in nids if each in members and each != nid)
-        if "join" in before.values():
+        if "join" in before.values() or 0 < (stream or 0) <= parting:
             found.add(event_id)
     return [event_id for event_id in event_ids if event_id in found]
+
+
+def load_parting(txn: Txn, record: RoomRecord, server: ServerName) -> int:
+    """The stream position at which a server went out of the room, as the state became here; 0 if it is in it, or never
+    was.
+    """
+    rows = txn.all(
+        "SELECT c.stream, c.state_key, e.membership FROM state_changes c LEFT JOIN events e ON e.nid = c.event_nid"
+        r" WHERE c.room_nid = ? AND c.type = 'm.room.member' AND c.state_key LIKE ? ESCAPE '\' ORDER BY c.stream",
+        (record.nid, "%:" + server.translate(_LIKE)),
+    )
+    inside: set[str] = set()
+    went = 0
+    for stream, person, membership in rows:
+        if membership == "join":
+            inside.add(person)
+        elif person in inside:
+            inside.remove(person)
+            went = stream
+    return 0 if inside else went
+
+
+def find_parting(txn: Txn, record: RoomRecord, server: ServerName) -> RoomEvent | None:
+    """The event after which a server was in the room no more; None if it is in it, or never was."""
+    row = txn.one(
+        "SELECT event_id FROM events WHERE room_nid = ? AND stream = ?",
+        (record.nid, load_parting(txn, record, server)),
+    )
+    return None if row is None else find_by_id(txn, record, [row[0]]).get(row[0])
 
 
 def find_dated(txn: Txn, record: RoomRecord, at_ms: int, *, backwards: bool) -> RoomEvent | None:

@@ -158,27 +158,24 @@ def find_lowest(txn: Txn, room_nid: int) -> int:
 
 
 class Chain:
-    """Events of a room by ID, for whoever walks what they rest on: those at hand and `held`, others from the tables.
+    """Events of a room by ID, for whoever walks what they rest on: those `held`, others from the tables.
 
     What is gathered is read together with all that it rests on, in as many rounds as the chain is long. `held` grows by
     what is read.
     """
 
-    def __init__(
-        self, txn: Txn, room: RoomRecord, at_hand: Iterable[Event] = (), held: Mapping[EventID, RoomEvent] | None = None
-    ) -> None:
+    def __init__(self, txn: Txn, room: RoomRecord, held: Mapping[EventID, RoomEvent]) -> None:
         self._txn = txn
         self._room = room
-        self._at_hand = {event.event_id: event for event in at_hand}
         self._absent: set[EventID] = set()
-        self.held: dict[EventID, RoomEvent] = dict(held or {})
+        self.held: dict[EventID, RoomEvent] = dict(held)
 
     def find(self, event_id: EventID) -> Event | None:
         """The event of that ID."""
         if not self._knows(event_id):
             self.gather([event_id])
         found = self.held.get(event_id)
-        return found.event if found is not None else self._at_hand.get(event_id)
+        return None if found is None else found.event
 
     def gather(self, event_ids: Iterable[EventID]) -> None:
         """Read some events and all they rest on."""
@@ -193,4 +190,4 @@ class Chain:
             ahead = {each for event in events for each in event.auth_events} - seen
 
     def _knows(self, event_id: EventID) -> bool:
-        return event_id in self.held or event_id in self._at_hand or event_id in self._absent
+        return event_id in self.held or event_id in self._absent

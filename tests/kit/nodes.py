@@ -10,7 +10,8 @@ A node tells the others what a server's outbox tells them, and comes into the ro
 for time; what is delivered, and in which order, is the test's chance alone.
 """
 
-from collections.abc import Collection, Sequence
+from collections import deque
+from collections.abc import Collection, Coroutine, Sequence
 from random import Random
 from typing import Any
 from urllib.parse import unquote
@@ -30,8 +31,8 @@ from homeserver.rooms.giving import Giving, dump
 from homeserver.rooms.receive.adopt import Adoption
 from homeserver.rooms.receive.intake import Turns, World
 from homeserver.rooms.receive.outside import Outside
+from homeserver.rooms.receive.parting import AGAIN_MS
 from homeserver.rooms.receive.receiver import Receiver
-from homeserver.rooms.receive.returning import AGAIN_MS
 from homeserver.rooms.remote.ground import Ground
 from homeserver.rooms.remote.remote import Remote
 from homeserver.rooms.remote.resident import Resident
@@ -55,6 +56,8 @@ class Net:
         self.version = ROOM_VERSIONS[version]
         self.random = random
         self.now_ms = START_MS
+        self.beside: deque[Coroutine[Any, Any, None]] = deque()
+        case.addCleanup(lambda: [work.close() for work in self.beside])
         self.nodes = [Node(self, ServerName(name), case) for name in names]
         self.room_id = RoomID("")
         self._parts: list[Collection[str]] = []
@@ -88,6 +91,15 @@ class Net:
         for sender, receiver, event in arriving:
             if self.random.random() >= lost:
                 await receiver.take(sender.name, event)
+                await self.rest()
+
+    async def rest(self) -> None:
+        """Let everybody do what is to be done beside."""
+        for _ in range(100):
+            if not self.beside:
+                return
+            await self.beside.popleft()
+        raise AssertionError("servers tell each other without end")
 
     # the room
 
@@ -122,6 +134,7 @@ class Net:
         for node in self.nodes:
             for other, event in node.owed:
                 await other.take(node.name, event)
+                await self.rest()
         for at in range(rounds):
             self.now_ms += AGAIN_MS
             for node in self.nodes:
@@ -164,6 +177,7 @@ class Node:
             outside=Outside(line, Keys(), run),
             turns=Turns(),
             policy=OpenPolicy(),
+            beside=self.net.beside.append,
         )
         self.receiver = Receiver(world)
         ground = Ground(world=world, peers=line, receiver=self.receiver, adoption=Adoption(world), entries=Turns())

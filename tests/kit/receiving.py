@@ -12,7 +12,8 @@
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar, TypeVarTuple
 
 from twisted.internet.defer import Deferred
@@ -53,6 +54,7 @@ def run(work: Callable[[*Ts], T], /, *args: *Ts) -> Deferred[T]:
 class ReceivingCase(TestCase):
     db: Database
     version = "12"
+    now_ms = START_MS
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
         if not hasattr(self, "db"):
@@ -62,6 +64,8 @@ class ReceivingCase(TestCase):
             self.addCleanup(lambda: self.db.close())
         self.policy = Judge()
         self.told: list[Change] = []
+        self.beside: deque[Coroutine[Any, Any, None]] = deque()
+        self.addCleanup(lambda: [work.close() for work in self.beside])
         self.db.on_commit = lambda position, changes: self.told.extend(changes)
         self.begin(self.version)
 
@@ -77,7 +81,7 @@ class ReceivingCase(TestCase):
         self.seal = Seal(
             server=SERVER,
             key=signing_key(SERVER),
-            now_ms=lambda: START_MS,
+            now_ms=lambda: self.now_ms,
             token_bytes=secrets.token_bytes,
             next_id=self.db.next_id,
         )
@@ -88,6 +92,7 @@ class ReceivingCase(TestCase):
             outside=Outside(self.peer, Keys(), run),
             turns=Turns(),
             policy=self.policy,
+            beside=self.beside.append,
         )
         self.receiver = Receiver(self.world)
         self.adoption = Adoption(self.world)
@@ -114,6 +119,11 @@ class ReceivingCase(TestCase):
         """Receive events in one go; of those that were not taken, why."""
         outcomes = await self.receiver.receive_all(events[0].origin, [event.pdu() for event in events])
         return {event_id: str(outcome) for event_id, outcome in outcomes.items() if outcome is not None}
+
+    async def rest(self) -> None:
+        """Do what is to be done beside."""
+        while self.beside:
+            await self.beside.popleft()
 
     async def say(self, body: str = "ours") -> Event:
         """Let our one say something; the others know it then."""

@@ -5,9 +5,9 @@ A room takes in one thing at a time, so what is known of its past does not chang
 ours. Whatever waits comes before anything is placed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from immutables import Map
 
@@ -41,13 +41,14 @@ Outcomes = dict[EventID, Exception | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What an intake works with."""
+    """What an intake works with. `beside` begins with something that nobody waits for."""
 
     rooms: Rooms
     database: Database
     outside: Outside
     turns: Turns
     policy: Policy
+    beside: Callable[[Coroutine[Any, Any, None]], None]
 
 
 class Intake:
@@ -163,7 +164,7 @@ class Intake:
         await self._world.rooms.take_in(self.room, batch.build)
 
     @property
-    def _at_hand(self) -> Sequence[Event]:
+    def _at_hand(self) -> Sequence[Outlier]:
         """Events that storage may not have yet."""
         return self.room.pending_events
 

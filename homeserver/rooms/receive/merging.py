@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from immutables import Map
 
-from federation.event import Event
 from federation.ids import EventID, StateKey
 from federation.resolution import resolve
 from homeserver.rooms.groups import Group
+from homeserver.rooms.receive.chains import Outlier
 from homeserver.storage.database import Txn
-from homeserver.storage.events import RoomEvent, load_events
+from homeserver.storage.events import RoomEvent, Standing, load_events
 from homeserver.storage.received import Chain, find_rejected
 from homeserver.storage.rooms import RoomRecord
 from homeserver.storage.state import load_group, load_group_nids
@@ -62,16 +62,17 @@ def share(state: Mapping[StateKey, RoomEvent], near: Map[StateKey, RoomEvent]) -
     return found
 
 
-def read_sum(txn: Txn, room: RoomRecord, groups: Sequence[Group], at_hand: Sequence[Event]) -> Resolved:
+def read_sum(txn: Txn, room: RoomRecord, groups: Sequence[Group], at_hand: Sequence[Outlier]) -> Resolved:
     """What states add up to; `at_hand` are events that storage may not have yet."""
     first = max(groups, key=lambda group: len(group.state))
     sets = [{key: held.event_id for key, held in group.state.items()} for group in groups]
     held = {each.event_id: each for group in groups for each in group.state.values()}
-    chain = Chain(txn, room, at_hand, held)
+    chain = Chain(txn, room, held | {each.event_id: each for each, _ in at_hand})
     chain.gather(held)
-    rejected = find_rejected(txn, [event_id for event_id in chain.held if event_id not in held])
+    rejected = {each.event_id for each, standing in at_hand if standing is Standing.REJECTED}
+    rejected |= find_rejected(txn, [event_id for event_id in chain.held if event_id not in held])
     state = resolve(room.version, sets, chain.find, rejected.__contains__)
-    return Resolved(first, _changes(first, state, held | chain.held))
+    return Resolved(first, _changes(first, state, chain.held))
 
 
 def _changes(

@@ -18,12 +18,14 @@ from federation.ids import EventID, RoomID, ServerName
 from federation.redaction import redact_event
 from federation.transport.tasks import side_by_side
 from federation.versions import RoomVersion
+from homeserver.rooms.seal import Seal
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 ASK_S: Final = 30.0
 SIGN_S: Final = 10.0
+TELL_S: Final = 20.0
 MOST_IDS: Final = 200_000
 """How many events a state and its auth chain may have."""
 MOST_STATE_BYTES: Final = 64 << 20
@@ -169,6 +171,18 @@ class Outside:
         """
         body = event.pdu()
         return await self._peers.ask(server, "POST", "/_matrix/policy/v1/sign", body=body, timeout_s=timeout_s)
+
+    async def tell(self, server: ServerName, events: Sequence[Event], by: Seal) -> None:
+        """Send events that a server must know before anything else; otherwise the outbox does that. Whether it takes
+        them is its own matter.
+
+        Raises: RemoteFault; Refused.
+        Spec: server-server-api#put_matrixfederationv1sendtxnid
+        """
+        now_ms = by.now_ms()
+        path = f"/_matrix/federation/v1/send/{quote(events[-1].event_id, safe='')}.{now_ms}"
+        body = {"origin": by.server, "origin_server_ts": now_ms, "pdus": [event.pdu() for event in events]}
+        await self._peers.ask(server, "PUT", path, body=body, timeout_s=TELL_S)
 
     async def _find(self, server: ServerName, event_id: EventID) -> list[Any]:
         path = f"/_matrix/federation/v1/event/{quote(event_id, safe='')}"

@@ -19,8 +19,10 @@ from homeserver.rooms.receive.gaps import Gaps
 from homeserver.rooms.receive.intake import Intake, Outcomes, World
 from homeserver.rooms.receive.objections import NO_ADVICE, Advice, Objections
 from homeserver.rooms.receive.outside import PARSED_AT_ONCE
+from homeserver.rooms.receive.parting import Partings
 from homeserver.rooms.receive.placing import Received
-from homeserver.rooms.receive.returning import Trial, Trials
+from homeserver.rooms.receive.returning import AGAIN_MS, Trial
+from homeserver.rooms.receive.seldom import Seldom
 from homeserver.rooms.recommending import find_policy_server
 from homeserver.rooms.room import Room
 from homeserver.rooms.servers import may_know, servers_of
@@ -45,7 +47,8 @@ class Receiver:
     def __init__(self, world: World) -> None:
         self._world = world
         self.heed_outlying: HeedOutlying | None = None
-        self._trials = Trials(world)
+        self.partings = Partings(world)
+        self._trials = Seldom(world.rooms.seal.now_ms, AGAIN_MS)
         self._objections = Objections(world)
         self.advisers = self._objections.advisers
 
@@ -135,8 +138,10 @@ class Receiver:
     ) -> Outcomes:
         room = await self._world.rooms.load(room_id)
         if room is None or (self._lacks(room) and not await self._is_back(origin, room, events)):
+            if room is not None:
+                self.partings.heed_astray(origin, room, events)
             return {event.event_id: Refused("receive", "nobody of ours is in the room") for event in events}
-        intake = Intake(self._world, room)
+        intake, before = Intake(self._world, room), room.head.servers
         received = await self._gather(intake, origin, events)
         gathered = [each.event for each in received]
         advice = await self._objections.ask(room, gathered, advice)
@@ -144,11 +149,12 @@ class Receiver:
             each.objection = await self._objections.find(room, each.event, advice, gathered)
             each.passes_on = passes_on and each.event in events
         await intake.place(received)
+        self.partings.heed(origin, events, before, intake)
         return intake.outcomes
 
     async def _is_back(self, origin: ServerName, room: Room, events: Sequence[Event]) -> bool:
         """Whether somebody of ours, who all went, is in the room after these events."""
-        if not self._trials.may_try(origin, room):
+        if origin not in room.head.servers or not self._trials.may(room.room_id, origin):
             return False
         if await self._world.database.read(find_blocker, room.room_id) is not None:
             return False

@@ -9,14 +9,12 @@ Only if somebody of ours is in it are the events taken indeed.
 Spec: server-server-api#room-state-resolution
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from immutables import Map
 
-from federation.event import Event
-from federation.ids import RoomID, ServerName, StateKey
+from federation.ids import StateKey
 from homeserver.rooms.groups import Groups, whole_group
 from homeserver.rooms.receive.chains import Outlier
 from homeserver.rooms.receive.intake import Batch, Intake, World
@@ -25,7 +23,6 @@ from homeserver.storage.events import RoomEvent
 
 AGAIN_MS: Final = 60_000
 """How often events of one server are tried out in a room."""
-MOST_REMEMBERED: Final = 1_000
 MOST_STATES: Final = 5_000
 """How many states a trial may make: as many as there may be events in an intake, and what those add up to."""
 
@@ -65,24 +62,5 @@ class Trial(Intake):
         self.room.add_built(self._world.rooms.seal, batch.build)
 
     @property
-    def _at_hand(self) -> Sequence[Event]:
-        return [*[held.event for held, _ in self._unwritten], *self.room.pending_events]
-
-
-class Trials:
-    """Which trials may be made: a few."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._next_ms: OrderedDict[tuple[RoomID, ServerName], int] = OrderedDict()
-
-    def may_try(self, origin: ServerName, room: Room) -> bool:
-        """Whether events of a room that we have left are to be tried out, since that server sends them."""
-        key, now_ms = (room.room_id, origin), self._world.rooms.seal.now_ms()
-        if origin not in room.head.servers or now_ms < self._next_ms.get(key, 0):
-            return False
-        self._next_ms[key] = now_ms + AGAIN_MS
-        self._next_ms.move_to_end(key)
-        if len(self._next_ms) > MOST_REMEMBERED:
-            self._next_ms.popitem(last=False)
-        return True
+    def _at_hand(self) -> Sequence[Outlier]:
+        return [*self._unwritten, *self.room.pending_events]

@@ -17,7 +17,6 @@ from homeserver.rooms.predecessors import carrying
 from homeserver.rooms.receive.outside import MOST_IDS, MOST_STATE_BYTES, parse_all
 from homeserver.rooms.remote.ground import Ground
 from homeserver.rooms.remote.handshake import Wanted, choose_servers, make_event, send_event, try_each
-from homeserver.rooms.remote.leaves import tell_leaves
 from homeserver.rooms.remote.outlying import Outlying, load_outlying
 from homeserver.rooms.room import Room
 from homeserver.rooms.writing import write_additions
@@ -55,12 +54,15 @@ class Joining:
             return True
 
     async def _enter(self, wanted: Entering, servers: Iterable[ServerName]) -> None:
+        room = await self._ground.rooms.load(wanted.room_id)
+
         async def go(server: ServerName) -> Room:
-            await tell_leaves(self._ground, server, await self._ground.rooms.load(wanted.room_id))
+            if room is not None:
+                await self._ground.receiver.partings.tell_ours(server, room)
             return await self._join_by(server, wanted)
 
-        room = await try_each(self._ground, servers, go)
-        works = carrying(wanted.person, room)
+        joined = await try_each(self._ground, servers, go)
+        works = carrying(wanted.person, joined)
         if works:
             await self._ground.database.write(write_additions, [], works)
 
@@ -92,7 +94,9 @@ def servers_by(known: Outlying | None) -> list[ServerName]:
 
 
 def _servers_in(room: Room | None) -> Iterable[ServerName]:
-    return () if room is None else room.head.servers
+    """The servers in a room, those with most people first."""
+    servers = {} if room is None else room.head.servers
+    return sorted(servers, key=lambda server: (-servers[server], server))
 
 
 def _seen(wanted: Entering, known: Outlying | None) -> OutlyingRoom:

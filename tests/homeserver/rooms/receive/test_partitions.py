@@ -98,9 +98,17 @@ class PartitionCase(TestCase):
         return state, ends, await node.db.read(load_history, ends)
 
 
-SEEDS = {"6": range(4), "10": range(4), "11": [*range(4), 8, 11, 19, 33, 35], "12": [*range(4), 16]}
+SEEDS = {
+    "6": range(4),
+    "10": [*range(4), 85, 130, 149],
+    "11": [*range(4), 8, 11, 19, 33, 35, 60, 108, 176],
+    "12": [*range(4), 15, 16, 46, 50, 203],
+}
 """Lives by version. In those of higher numbers somebody is put out, which others undo (11: 8, 19, 35), or hears of it
-only when out (11: 33, 12: 16), or joins by way of a server that has not heard how they left (11: 11).
+only when out (11: 33, 12: 16); joins by way of a server that has not heard how they left (11: 11, 108); is out by what
+met elsewhere (10: 130, 11: 60, 12: 15, 46); is alone and has not heard that the others left (12: 50, 203); leaves, and
+others hear of that when they have joined anew (10: 149). In some more is missing than can be had (10: 85), or what
+states rest on is not written (11: 176).
 """
 
 

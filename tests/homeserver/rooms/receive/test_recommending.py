@@ -1,5 +1,6 @@
 """Policy servers: asking the room's before anything of ours is sent, and being one for a room."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -137,13 +138,7 @@ class Being(ReceivingCase):
             policy_key=key,
         )
         self.rooms = Rooms(self.db, self.seal)
-        self.world = type(self.world)(
-            rooms=self.rooms,
-            database=self.db,
-            outside=self.world.outside,
-            turns=self.world.turns,
-            policy=self.policy,
-        )
+        self.world = replace(self.world, rooms=self.rooms)
         self.receiver = type(self.receiver)(self.world)
         self.recommender = Recommender(self.world)
 
