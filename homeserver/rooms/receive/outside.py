@@ -110,18 +110,26 @@ class Outside:
         answer = await self._peers.ask(server, "GET", path, query=[("event_id", event_id)], timeout_s=ASK_S)
         return StateIDs(state=_ids_in(answer, "pdu_ids"), chain=_ids_in(answer, "auth_chain_ids"))
 
-    async def state(self, server: ServerName, room: tuple[RoomID, RoomVersion], event_id: EventID) -> list[Event]:
-        """The events of the state before an event and of its auth chain.
+    async def state(
+        self, server: ServerName, room: tuple[RoomID, RoomVersion], event_id: EventID
+    ) -> tuple[StateIDs, list[Event]]:
+        """The state before an event, with its events and those of its auth chain.
 
-        Raises: RemoteFault; Refused.
+        Raises: RemoteFault, also where an event of the state is none, or not properly signed; Refused.
         Spec: server-server-api#get_matrixfederationv1stateroomid
         """
         room_id, version = room
         path = f"/_matrix/federation/v1/state/{quote(room_id, safe='')}"
         query = [("event_id", event_id)]
         answer = await self._peers.ask(server, "GET", path, query=query, timeout_s=ASK_S, most_bytes=MOST_STATE_BYTES)
-        pdus = [*_list_in(answer, "pdus"), *_list_in(answer, "auth_chain")]
-        return await self.inspect(version, room_id, pdus[:MOST_IDS])
+        state, chain = _list_in(answer, "pdus"), _list_in(answer, "auth_chain")
+        if len(state) + len(chain) > MOST_IDS:
+            raise BadAnswer("the state is too large")
+        events, others = await self.inspect(version, room_id, state), await self.inspect(version, room_id, chain)
+        if len(events) < len(state):
+            raise BadAnswer("a state of which not all can be had")
+        ids = StateIDs(state=tuple(e.event_id for e in events), chain=tuple(e.event_id for e in others))
+        return ids, [*others, *events]
 
     async def auth_chain(self, server: ServerName, room: tuple[RoomID, RoomVersion], event_id: EventID) -> list[Event]:
         """All events that one rests on.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from federation.errors import BadAnswer
+from federation.errors import BadAnswer, PeerRefused
 from federation.event import Event
 from federation.ids import EventID, ServerName, StateKey
 from homeserver.rooms.groups import CREATE
@@ -66,25 +66,27 @@ class Told:
 
         Raises: RemoteFault; Refused.
         """
-        ids, unknown = await self._ask_ids(server, event)
-        await self.keep(await self._fetch(server, event, unknown))
+        ids, events = await self._ask(server, event)
+        await self.keep(events)
         intake = self._intake
         state = await self._world.database.read(_build_state, intake.room, ids, intake.unwritten)
         return await intake.keep_state(state)
 
-    async def _ask_ids(self, server: ServerName, event: Event) -> tuple[StateIDs, list[EventID]]:
-        """What the state before an event is, and what of it and its auth chain is not known here."""
-        ids = await self._world.outside.state_ids(server, self._intake.room.room_id, event.event_id)
-        known = await self._world.database.read(find_known, [*ids.state, *ids.chain])
-        known |= self._intake.facts.known
-        return ids, [each for each in (*ids.chain, *ids.state) if each not in known]
-
-    async def _fetch(self, server: ServerName, event: Event, unknown: Sequence[EventID]) -> list[Event]:
-        """Those events of the state before another and of its auth chain."""
-        where = (self._intake.room.room_id, self._intake.room.version)
+    async def _ask(self, server: ServerName, event: Event) -> tuple[StateIDs, list[Event]]:
+        """The state before an event, and what of it and its auth chain is not known here: asked for one by one where
+        that is little, else with the whole state; so, too, of a server that does not tell the IDs.
+        """
+        outside, room, facts = self._world.outside, self._intake.room, self._intake.facts
+        where = (room.room_id, room.version)
+        try:
+            ids = await outside.state_ids(server, room.room_id, event.event_id)
+        except (PeerRefused, BadAnswer):
+            return await outside.state(server, where, event.event_id)
+        known = facts.known | await self._world.database.read(find_known, [*ids.state, *ids.chain])
+        unknown = [each for each in (*ids.chain, *ids.state) if each not in known]
         if len(unknown) > FEW:
-            return await self._world.outside.state(server, where, event.event_id)
-        return await self._world.outside.events(server, where, unknown) if unknown else []
+            return await outside.state(server, where, event.event_id)
+        return ids, (await outside.events(server, where, unknown) if unknown else [])
 
 
 def _read_before(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from federation.errors import PeerRefused
 from federation.event import Event
 from federation.ids import EventID, UserID
 from homeserver.rooms.backfill import Backfill
@@ -42,6 +43,11 @@ class Case(ReceivingCase):
             return [held.event_id for held in load_page(txn, room.record, (2**62, 2**62), 1000, backwards=True)]
 
         return await self.db.read(read)
+
+
+def refuse(true: Any) -> Any:
+    """No answer: the server does not know what it is asked."""
+    raise PeerRefused(404, "M_UNRECOGNIZED", "what?", {})
 
 
 @on_both_databases
@@ -92,6 +98,29 @@ class Missing(Case):
         self.assertEqual(await self.receive(last), {})
         self.assertEqual((self.peer.asked["state"], self.peer.asked["event"]), (1, 0))
         await self.assert_state(self.factory.state())
+
+    async def test_of_a_server_that_tells_no_ids_the_state_is_asked_for_as_a_whole(self) -> None:
+        self.factory.send("m.room.topic", {"topic": "x"}, sender=ALICE, state_key="")
+        self.factory.join(UserID("@dave:four.example"))
+        self.peer.lies["get_missing_events"] = lambda true: {"events": []}
+        for lie in (refuse, lambda true: {"pdu_ids": [1] * 3}):
+            self.peer.lies["state_ids"] = lie
+            self.peer.asked.clear()
+            self.assertEqual(await self.receive(self.messages(3)[-1]), {})
+            self.assertEqual([self.peer.asked[name] for name in ("state_ids", "state", "event")], [1, 1, 0])
+            await self.assert_state(self.factory.state())
+        await self.assert_as_stored()
+
+    async def test_a_whole_state_of_which_not_all_can_be_had_is_not_taken(self) -> None:
+        last = self.messages(3)[-1]
+        self.peer.lies["get_missing_events"] = lambda true: {"events": []}
+        self.peer.lies["state_ids"] = refuse
+        forged = {**self.factory.state()["m.room.join_rules", ""].pdu(), "content": {}, "signatures": {}}
+        for spoiled in ({}, forged, None):
+            self.peer.lies["state"] = lambda true, more=spoiled: {**true, "pdus": [*true["pdus"], more]}
+            self.assertIn(last.event_id, await self.receive(last))
+        del self.peer.lies["state"]
+        self.assertEqual(await self.receive(last), {})
 
     async def test_what_comes_late_fills_the_gap_and_is_shown(self) -> None:
         events = self.messages(3)
@@ -187,7 +216,8 @@ class Lying(Case):
 
     async def test_a_state_that_is_no_list(self) -> None:
         for nonsense in ({}, {"pdu_ids": 1, "auth_chain_ids": []}, {"pdu_ids": [1], "auth_chain_ids": []}):
-            await self.asked_in_vain("state_ids", lambda true, answer=nonsense: answer)
+            self.peer.lies["state_ids"] = lambda true, answer=nonsense: answer
+            await self.asked_in_vain("state", lambda true: {**true, "pdus": {}})
 
     async def test_missing_events_of_another_room_or_of_none_are_not_taken(self) -> None:
         other = type(self.factory)("12", creator=UserID("@mallory:evil.example"))
