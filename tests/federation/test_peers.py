@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
@@ -18,6 +19,7 @@ from federation.errors import BadAnswer, PeerRefused, PeerUnreachable, Refused
 from federation.ids import ServerName
 from federation.pieces import LARGE
 from federation.requests import check_request, parse_request_auth
+from federation.transport import agent
 from federation.transport.agent import Incoming, Outgoing
 from federation.transport.discovery import Discovery, Sources
 from federation.transport.lines import AT_ONCE, FIRST_DELAY_MS
@@ -301,15 +303,47 @@ class Asking(PeersCase):
 
     async def test_few_connections_are_open_to_one_server(self) -> None:
         self.say(b"{", silent=True)
-        asking = [Deferred.fromCoroutine(self.ask(timeout_s=5.0)) for _ in range(3 * AT_ONCE)]
-        for each in asking:
-            each.addErrback(lambda failure: failure.trap(PeerUnreachable))
-        for _ in range(1000):  # all who may ask do so
-            if len(self.site.asked) >= AT_ONCE:
-                break
-            await deferLater(reactor_in_use(), 0.01, lambda: None)
-        await gatherResults(asking)
-        assert len(self.site.asked) == AT_ONCE  # those who waited were told that it is away
+        most = 3 * AT_ONCE
+        asking = gatherResults([Deferred.fromCoroutine(self.ask(timeout_s=50.0)) for _ in range(most)])
+        for answered in range(most):
+            await self.until_open(min(AT_ONCE, most - answered))  # whoever may ask does so
+            assert len(self.site.asked) == min(answered + AT_ONCE, most)
+            self.answer(1)
+        assert await asking == [{}] * most
+
+    async def until_open(self, many: int) -> None:
+        """Wait until so many requests wait for an answer."""
+        for _ in range(4_000):
+            if len(self.site.open) >= many:
+                return
+            await deferLater(reactor_in_use(), 0.01)
+        raise AssertionError(f"{len(self.site.open)} of {many} have asked")
+
+    def answer(self, many: int) -> None:
+        """Let so many requests that wait be answered."""
+        for _ in range(many):
+            request = self.site.open.pop()
+            request.write(b"}")
+            request.finish()
+
+    async def test_tls_is_prepared_for_a_connection_and_not_for_each_request(self) -> None:
+        made: list[str] = []
+
+        def make(host: str, **more: Any) -> Any:
+            made.append(host)
+            return optionsForClientTLS(host, **more)
+
+        self.patch(agent, "optionsForClientTLS", make)
+        self.say()
+        for _ in range(5):
+            await self.ask()
+        assert (made, len(self.site.asked)) == (["north.test"], 5)
+        self.say(b"{", silent=True)
+        asking = gatherResults([Deferred.fromCoroutine(self.ask(timeout_s=50.0)) for _ in range(3)])
+        await self.until_open(3)
+        assert made == ["north.test"] * 3  # one of them goes over the connection that is kept
+        self.answer(3)
+        assert await asking == [{}] * 3
 
 
 class _Fickle(Protocol):

@@ -43,7 +43,7 @@ from tests.kit.databases import reactor_in_use
 
 @dataclass(kw_only=True)
 class Said:
-    """An answer; `silent` never ends."""
+    """An answer; `silent` does not end by itself."""
 
     body: bytes = b"{}"
     status: int = 200
@@ -63,7 +63,9 @@ class Asked:
 
 
 class WebSite(Resource):
-    """A web server: `answers` by path, 404 for others; `asked` is what came; `port` where it is."""
+    """A web server: `answers` by path, 404 for others; `asked` is what came, `open` what of it is not answered to the
+    end; `port` where it is.
+    """
 
     isLeaf = True  # noqa: N815 - Twisted's name
 
@@ -71,6 +73,7 @@ class WebSite(Resource):
         super().__init__()
         self.answers: dict[str, Said] = {}
         self.asked: list[Asked] = []
+        self.open: list[Any] = []
         self.port = 0
 
     def render(self, request: Any) -> Any:
@@ -91,6 +94,7 @@ class WebSite(Resource):
             request.setHeader(name, value)
         if said.silent:
             request.write(said.body)
+            self.open.append(request)
             return NOT_DONE_YET
         return said.body
 
