@@ -200,6 +200,25 @@ class Redirected(MediaCase):
         assert (await self.get(self.alice, f"mxc://{self.south.name}/moved")).status == 502
         assert self.files() == []
 
+    async def test_where_a_file_lies_nobody_learns_who_asks_for_it_and_is_listened_to_without_end(self) -> None:
+        asked: list[Outgoing] = []
+
+        def hear(answer: Said) -> Any:
+            async def open_(request: Outgoing) -> Said:
+                asked.append(request)
+                return answer
+
+            return open_
+
+        first = hear(two_parts(b"", "Location: https://cdn.test/x"))
+        self.answer(first, hear(Said(status=307, location="https://other.test/y")), hear(Said(b"content")))
+        assert (await self.get(self.alice, f"mxc://{self.south.name}/m")).body == b"content"
+        assert [set(request.headers) for request in asked[1:]] == [{"User-Agent"}] * 2
+        assert "Authorization" in asked[0].headers
+        assert [request.method for request in asked] == ["GET"] * 3
+        assert max(request.most_bytes for request in asked[1:]) == self.north.settings.limits.upload_bytes + 1
+        assert all(request.within_s <= remote.SILENCE_S for request in asked[1:])
+
     async def test_a_server_that_only_knows_the_older_way_is_asked_so(self) -> None:
         unknown = Said(b'{"errcode":"M_UNRECOGNIZED","error":"?"}', status=404)
         opened = self.answer(unknown, Said(b"old", content_type="text/plain"))
