@@ -1,14 +1,12 @@
-"""Profiles across servers: those of people elsewhere, asked for and remembered for a while, and ours for other servers.
+"""Profiles across servers: those of people elsewhere, asked for each time, and ours for other servers.
 
 What a member event says of somebody's name is for that room; a profile is what their server says of it.
 
 Spec: server-server-api#get_matrixfederationv1queryprofile
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -20,26 +18,16 @@ from homeserver.policy import Invalid, NotFound, Policy, TellServer
 from homeserver.storage.database import Database
 from homeserver.storage.remotedevices import shares_room
 
-FRESH_MS: Final = 5 * 60 * 1000
-"""How long a profile of somebody elsewhere is taken for what it was."""
-MOST_REMEMBERED: Final = 2_000
 WAIT_S: Final = 10.0
 _PATH: Final = "/_matrix/federation/v1/query/profile"
-
-
-class _Remembered(NamedTuple):
-    until_ms: int
-    values: Mapping[str, Any] | None
 
 
 class RemoteProfiles:
     """Asks for profiles of people elsewhere."""
 
-    def __init__(self, server: ServerName, peers: Peers, now_ms: Callable[[], int]) -> None:
+    def __init__(self, server: ServerName, peers: Peers) -> None:
         self._server = server
         self._peers = peers
-        self._now_ms = now_ms
-        self._known: OrderedDict[UserID, _Remembered] = OrderedDict()
 
     def is_theirs(self, user_id: UserID) -> bool:
         """Whether it is somebody of another server."""
@@ -50,31 +38,22 @@ class RemoteProfiles:
 
         Raises: NotFound when their server knows nobody of that name, or does not say; RemoteFault.
         """
-        known = self._known.get(user_id)
-        if known is None or known.until_ms <= self._now_ms():
-            known = _Remembered(self._now_ms() + FRESH_MS, await self._ask(user_id))
-            self._known[user_id] = known
-            self._known.move_to_end(user_id)
-            if len(self._known) > MOST_REMEMBERED:
-                self._known.popitem(last=False)
-        if known.values is None:
-            raise NotFound("There is no such profile")
-        return dict(known.values)
-
-    async def _ask(self, user_id: UserID) -> Mapping[str, Any] | None:
-        query = [("user_id", user_id)]
         try:
             answer = await self._peers.ask(
-                server_of(user_id), "GET", _PATH, query=query, timeout_s=WAIT_S, most_bytes=2 * LARGEST
+                server_of(user_id), "GET", _PATH, query=[("user_id", user_id)], timeout_s=WAIT_S, most_bytes=2 * LARGEST
             )
         except Refused:
-            return None
+            raise _unknown() from None
         except PeerRefused as refusal:
             if refusal.status in (403, 404):
-                return None
+                raise _unknown() from None
             raise
         values = {name: value for name, value in answer.items() if value is not None and _is_good(name, value)}
         return values if len(msgspec.json.encode(values)) < LARGEST else {}
+
+
+def _unknown() -> NotFound:
+    return NotFound("There is no such profile")
 
 
 class ProfilesForServers:
@@ -96,7 +75,7 @@ class ProfilesForServers:
         try:
             await self._policy.check(TellServer(by=None, server=origin, about="profile", shares_room=asks))
         except Refused:
-            raise NotFound("There is no such profile") from None
+            raise _unknown() from None
         values = await self._profiles.load(user_id)
         return {
             key: value

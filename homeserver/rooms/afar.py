@@ -18,12 +18,14 @@ from federation.transport.peers import Peers
 from homeserver.policy import LookElsewhere, NotFound, Policy, allows
 from homeserver.rooms.directory import MOST_ROOMS, Search
 from homeserver.rooms.rooms import Rooms
+from homeserver.storage.changes import EventAdded
+from homeserver.storage.database import Change
 
 MOST_CHILDREN: Final = 500
 MOST_VIA: Final = 3
 """How many servers are asked for a room, one after the other."""
-FRESH_MS: Final = 60_000
-"""How long it is remembered what a server said of a space."""
+FRESH_MS: Final = 5_000
+"""How long it is remembered what a server said of a space: a class looks at it at once."""
 MOST_REMEMBERED: Final = 500
 WAIT_S: Final = 8.0
 _LONGEST: Final = 20_000
@@ -57,7 +59,14 @@ class RoomsAfar:
         self._peers = peers
         self._policy = policy
         self.now_ms = now_ms
-        self._known: OrderedDict[tuple[str, bool], tuple[int, Level | None]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, bool], tuple[int, Level]] = OrderedDict()
+
+    def heed(self, changes: Iterable[Change]) -> None:
+        """Forget what was said to us when one of ours comes into a room or leaves one: others tell us by that."""
+        ours = f":{self._rooms.seal.server}"
+        events = [change.event.event for change in changes if isinstance(change, EventAdded)]
+        if any(each.membership is not None and (each.state_key or "").endswith(ours) for each in events):
+            self._known.clear()
 
     async def list(self, by: UserID | None, name: str, search: Search) -> dict[str, Any]:
         """A page of what another server lists.
@@ -92,18 +101,17 @@ class RoomsAfar:
         known = self._known.get(key)
         acts = [LookElsewhere(by=by, server=server) for server in _servers(via)]
         servers = [act.server for act in acts if await allows(self._policy, act)]
-        if not servers or (known is not None and known[0] > now_ms):
-            return known[1] if servers and known is not None else None
-        level = None
+        if servers and known is not None and known[0] > now_ms:
+            return known[1]
         for server in servers[:MOST_VIA]:
             level = await self._ask(server, room_id, suggested_only)
             if level is not None:
-                break
-        self._known[key] = (now_ms + FRESH_MS, level)
-        self._known.move_to_end(key)
-        if len(self._known) > MOST_REMEMBERED:
-            self._known.popitem(last=False)
-        return level
+                self._known[key] = (now_ms + FRESH_MS, level)
+                self._known.move_to_end(key)
+                if len(self._known) > MOST_REMEMBERED:
+                    self._known.popitem(last=False)
+                return level
+        return None
 
     async def _ask(self, server: ServerName, room_id: str, suggested_only: bool) -> Level | None:
         path, query = f"{_V1}/hierarchy/{quote(room_id, safe='')}", [("suggested_only", str(suggested_only).lower())]

@@ -46,7 +46,7 @@ class RemoteParts:
 
     lists: RemoteLists
     keys: KeysForServers
-    federates: bool
+    afar: RoomsAfar | None
 
     async def resume(self) -> None:
         """Take up what an earlier run left unfinished."""
@@ -59,8 +59,14 @@ class RemoteParts:
 
     def heed(self, changes: Iterable[Change]) -> None:
         """Take note of what a commit tells."""
-        if self.federates:
+        if self.afar is not None:
             self.lists.heed(changes)
+            self.afar.heed(changes)
+
+    @property
+    def federates(self) -> bool:
+        """Whether there are others to be told, and to ask."""
+        return self.afar is not None
 
 
 def build_remote(core: Core, parts: Parts) -> RemoteParts:
@@ -68,11 +74,11 @@ def build_remote(core: Core, parts: Parts) -> RemoteParts:
     database, policy, reactor = core.database, core.policy, core.world.reactor
     asking = Asking(parts.region.peers)
     lists = RemoteLists(core.world.server_name, database, asking, reactor)
-    federates = parts.region.regions.mode != "none"
+    afar = None
     parts.people.keys.elsewhere = OutOfReach(core.world.server_name)
-    if federates:
+    if parts.region.regions.mode != "none":
         parts.people.keys.elsewhere = KeysElsewhere(lists, asking, database, reactor)
-        _open_doors(core, parts)
+        afar = _open_doors(core, parts)
     devices_told = DeviceNews(lists, database, policy)
     told = EphemeralNews(
         database, policy, parts.rooms.doors.rooms.load, check_acl, parts.told.typing, parts.told.presences
@@ -87,16 +93,17 @@ def build_remote(core: Core, parts: Parts) -> RemoteParts:
             "m.signing_key_update": devices_told.take_signing_keys,
         }
     )
-    return RemoteParts(lists=lists, keys=KeysForServers(database, policy), federates=federates)
+    return RemoteParts(lists=lists, keys=KeysForServers(database, policy), afar=afar)
 
 
-def _open_doors(core: Core, parts: Parts) -> None:
-    """Let those who ask for people and rooms that are not here learn of them from other servers."""
+def _open_doors(core: Core, parts: Parts) -> RoomsAfar:
+    """What asks other servers for people and rooms that are not here, for those who want to learn of them."""
     world, peers, doors = core.world, parts.region.peers, parts.rooms.doors
-    parts.rooms.profiles.elsewhere = RemoteProfiles(world.server_name, peers, world.now_ms)
+    parts.rooms.profiles.elsewhere = RemoteProfiles(world.server_name, peers)
     parts.media.media.elsewhere = build_remote_media(core, parts.media, peers)
     afar = RoomsAfar(doors.rooms, peers, core.policy, world.now_ms)
     doors.directory.afar = doors.spaces.afar = doors.summaries.afar = doors.dates.afar = afar
+    return afar
 
 
 def remote_routes(core: Core, parts: RoomParts, media: MediaParts, remote: RemoteParts) -> tuple[Route, ...]:
