@@ -4,16 +4,18 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+from msgspec.structs import replace
 from twisted.internet.task import deferLater
 
 from federation.ids import UserID
 from homeserver.policy import Invite, Join, SeeRoom, SendEvent, allows
 from homeserver.rooms.recommending import is_protected
 from homeserver.rooms.room import Room
+from homeserver.schools.cooperation.notices import PAGE
 from homeserver.schools.demo import PASSWORD, make_demo
 from homeserver.schools.rights import Kind
 from homeserver.schools.rooms import RoomKey, room_keys
-from homeserver.storage.schools.cooperation import load_untold
+from homeserver.storage.schools.cooperation import find_cooperation, load_untold, set_cooperation
 from tests.kit.databases import reactor_in_use
 from tests.kit.people import Person
 from tests.kit.region import DAY_MS, Region, RegionsCase, now_ms
@@ -224,6 +226,21 @@ class Agreeing(CooperationCase):
         await self.ours.round()
         assert [each["cooperation_id"] for each in await self.theirs.cooperations()] == [cooperation_id]
 
+    async def test_no_side_waits_for_others_that_cannot_be_reached(self) -> None:
+        west = self.make_region("west")
+        self.publish(self.build_list())
+        await self.refresh()
+        cooperation_id = await self.propose()
+        database = self.north.running.core.database
+        known = await database.read(find_cooperation, cooperation_id, self.ours.org_id)
+        assert known is not None
+        for number in range(PAGE + 9):  # of a region that is not there; they come first
+            untold = replace(known, cooperation_id=f"!{number}", peer_server=west.name, version=1, told_version=0)
+            await database.write(set_cooperation, untold)
+        await self.end(self.ours, cooperation_id)
+        await self.ours.round()
+        assert (await self.theirs.cooperations())[0]["ended"]
+
     async def test_nobody_else_can_say_what_a_side_says(self) -> None:
         cooperation_id = await self.propose()
         notice = {
@@ -361,11 +378,16 @@ class Sharing(CooperationCase):
         assert held is not None
         assert set(held.event.signatures[self.north.name]) == {"ed25519:policy_server"}
 
-    async def test_a_teacher_who_is_dismissed_is_out_at_once(self) -> None:
+    async def test_a_teacher_who_is_dismissed_is_out_of_all_rooms_at_once(self) -> None:
+        others = [await self.open_room(self.cooperation_id) for _ in range(2)]
+        for room_id in others:
+            assert await self.join(self.guest, room_id) == 200
         await self.theirs.dismiss(self.guest.user_id)
         await self.theirs.round()
         assert await self.ours.members(self.room_id) == {self.host.user_id}
-        assert await self.may(self.ours, self.guest.user_id, self.room_id) == [False] * 3
+        for room_id in (self.room_id, *others):
+            assert self.guest.user_id not in await self.ours.members(room_id)
+            assert await self.may(self.ours, self.guest.user_id, room_id) == [False] * 3
         again = await self.south.log_in("teacher1", PASSWORD)
         assert (await again.ok("GET", "/joined_rooms"))["joined_rooms"] == []
         assert "claim_ended" in await self.ours.audit()

@@ -133,6 +133,16 @@ class Lying(CooperationCase):
         statuses = [await self.tell(self.south, f"n{number}", self.notice()) for number in range(102)]
         assert statuses == [200] * 100 + [403] * 2
 
+    async def test_what_a_region_calls_its_rooms_is_a_name_and_nothing_else(self) -> None:
+        notice = await self.propose_from(self.south, "odd")
+        for number, (name, status) in enumerate(
+            (("Хор", 200), ("<b>Хор", 400), ("Хо\u202eр", 400), ("a\0", 400), ("", 400))
+        ):
+            told = {**notice, "version": number + 2, "rooms": [{"room_id": "!" + "y" * 43, "name": name}]}
+            assert await self.tell(self.south, "odd", told) == status, name
+        (seen,) = await self.ours.cooperations()
+        assert [room["name"] for room in seen["rooms"]] == ["Хор"]
+
     def notice(self) -> dict[str, Any]:
         return {
             "organisation": self.theirs.org_id,

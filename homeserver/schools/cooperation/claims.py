@@ -20,6 +20,7 @@ from federation.claims import LIFE_MS, Claim, check_claim, parse_claim, sign_cla
 from federation.ed25519 import SigningKey
 from federation.errors import BadAnswer, Refused, RemoteFault
 from federation.ids import ServerName, UserID, server_of
+from federation.transport.tasks import side_by_side
 from homeserver.policy import Hidden
 from homeserver.schools.agreements import roles_agreed
 from homeserver.schools.books import World
@@ -144,21 +145,24 @@ class Claims:
         return untold
 
     async def _tell(self, false: Sequence[GivenClaim]) -> set[UserID]:
-        untold: set[UserID] = set()
-        by_server = groupby(sorted(false, key=lambda given: given.audience), key=lambda given: given.audience)
-        for server, several in by_server:
-            given = list(several)
-            for begin in range(0, len(given), MOST_PEOPLE):
-                part = given[begin : begin + MOST_PEOPLE]
-                body = {"people": [each.user_id for each in part]}
-                try:
-                    await self._ground.peers.ask(server, "POST", f"{PATH}/revoke", body=body, timeout_s=PATIENCE_S)
-                except (RemoteFault, Refused) as fault:
-                    _log.info("%s cannot be told which claims are taken back: %s", server, fault)
-                    untold |= {each.user_id for each in part}
-                else:
-                    await self._ground.database.write(table.remove_given, [each.claim_id for each in part])
-        return untold
+        """Tell other regions, side by side, what of that which they were given is no longer true; who is left."""
+        by_server: dict[ServerName, list[GivenClaim]] = {}
+        for given in false:
+            by_server.setdefault(given.audience, []).append(given)
+        left = await side_by_side(self._tell_one(server, several) for server, several in by_server.items())
+        return set().union(*left)
+
+    async def _tell_one(self, server: ServerName, false: Sequence[GivenClaim]) -> set[UserID]:
+        for begin in range(0, len(false), MOST_PEOPLE):
+            part = false[begin : begin + MOST_PEOPLE]
+            body = {"people": [each.user_id for each in part]}
+            try:
+                await self._ground.peers.ask(server, "POST", f"{PATH}/revoke", body=body, timeout_s=PATIENCE_S)
+            except (RemoteFault, Refused) as fault:
+                _log.info("%s cannot be told which claims are taken back: %s", server, fault)
+                return {each.user_id for each in false[begin:]}
+            await self._ground.database.write(table.remove_given, [each.claim_id for each in part])
+        return set()
 
     # of others' people, for us
 
@@ -193,8 +197,10 @@ class Claims:
         """Renew the claims that run out soon, of those who are in a room; part with all that are not renewed."""
         ground = self._ground
         for server in await ground.database.read(table.load_vouching_servers):
-            if not ground.may_talk(server):
-                await self._drop(await ground.database.read(table.load_held_from, server, PAGE), "region refused")
+            while not ground.may_talk(server) and (
+                held := await ground.database.read(table.load_held_from, server, PAGE)
+            ):
+                await self._drop(held, "region refused")
         soon_ms = ground.world.now_ms() + LIFE_MS // 2
         last: HeldClaim | None = None
         while held := await ground.database.read(table.load_held_before, soon_ms, last, PAGE):

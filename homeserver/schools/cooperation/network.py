@@ -141,9 +141,10 @@ class Network:
         return left
 
     def find_shared(self, room_id: RoomID) -> frozenset[RoomID]:
-        """The room itself if it is one that cooperations of ours host and is in memory, else nothing."""
+        """The room itself if it is in memory and of a cooperation, or may be one of another region's; else nothing."""
         room = self._rooms.find(room_id)
-        return frozenset({room_id}) if room is not None and room.record.kind in COOPERATIVE else frozenset()
+        is_shared = room is not None and (room.record.kind is None or room.record.kind in COOPERATIVE)
+        return frozenset({room_id}) if is_shared else frozenset()
 
     async def _build_drafts(self, room: Room, without: Without) -> list[Draft]:
         service = self._world.service

@@ -7,7 +7,7 @@ School: rows 63, 67, 68
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -16,8 +16,9 @@ from msgspec import Meta, Struct, to_builtins
 from msgspec.structs import replace
 
 from federation.canonical import MAX_INTEGER
-from federation.errors import BadIdentifier, Refused, RemoteFault
+from federation.errors import BadIdentifier, PeerUnreachable, Refused, RemoteFault
 from federation.ids import RoomID, ServerName, parse_room_id
+from federation.transport.tasks import side_by_side
 from homeserver.policy import Hidden, Invalid
 from homeserver.schools.books import World
 from homeserver.schools.cooperation.claims import PATIENCE_S, Asks
@@ -109,16 +110,35 @@ class Notices:
         touched = {room.room_id for room in rooms} if notice.ended else closing
         await self._network.settle(touched, works, without=Without(cooperations=ended, rooms=closing), why="ended")
 
-    async def tell(self) -> bool:
-        """Tell all other sides what they do not know yet; whether all that were tried have taken it."""
-        untold = await self._database.read(load_untold, PAGE)
-        done = True
-        for cooperation in untold:
-            done &= await self.tell_of(cooperation)
-        return done
+    async def tell(self) -> None:
+        """Tell all other sides what they do not know yet, regions side by side: a silent one keeps none waiting."""
+        by_peer: dict[ServerName, list[Cooperation]] = {}
+        after = ("", "")
+        while page := await self._database.read(load_untold, PAGE, after):
+            for cooperation in page:
+                by_peer.setdefault(cooperation.peer_server, []).append(cooperation)
+            after = (page[-1].cooperation_id, page[-1].org_id)
+        await side_by_side(self._tell_each(several) for several in by_peer.values())
+
+    async def _tell_each(self, cooperations: Iterable[Cooperation]) -> None:
+        """Tell one region of its cooperations, as long as it is there."""
+        for cooperation in cooperations:
+            try:
+                await self._tell_of(cooperation)
+            except PeerUnreachable:
+                return
+            except (RemoteFault, Refused, Invalid):
+                continue
 
     async def tell_of(self, cooperation: Cooperation) -> bool:
         """Tell the other side of one; whether it has taken it."""
+        try:
+            await self._tell_of(cooperation)
+        except (RemoteFault, Refused, Invalid):
+            return False
+        return True
+
+    async def _tell_of(self, cooperation: Cooperation) -> None:
         rooms = await self._database.read(load_network_rooms, cooperation) if cooperation.is_hosted else []
         notice = build_notice(cooperation, rooms)
         peer, cooperation_id = cooperation.peer_server, cooperation.cooperation_id
@@ -130,9 +150,8 @@ class Notices:
                 await self._peers.ask(peer, "PUT", path, body=to_builtins(notice), timeout_s=PATIENCE_S)
         except (RemoteFault, Refused, Invalid) as fault:
             _log.info("%s has not taken what there is of cooperation %s: %s", peer, cooperation_id, fault)
-            return False
+            raise
         await self._database.write(set_told, cooperation)
-        return True
 
     async def _take_proposal(self, origin: ServerName, cooperation_id: str, notice: Notice) -> None:
         if notice.ended or not (notice.agreed and notice.hosts):

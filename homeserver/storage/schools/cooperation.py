@@ -123,10 +123,15 @@ def load_cooperations(txn: Txn, org_id: str, after: str, limit: int) -> list[Coo
     return [_build(row) for row in txn.all(sql, (org_id, after, limit))]
 
 
-def load_untold(txn: Txn, limit: int) -> list[Cooperation]:
-    """Load cooperations of which the other side does not know all about ours yet."""
-    sql = f"{_COOPERATION} WHERE told_version < version ORDER BY cooperation_id LIMIT ?"
-    return [_build(row) for row in txn.all(sql, (limit,))]
+def load_untold(txn: Txn, limit: int, after: tuple[str, str] = ("", "")) -> list[Cooperation]:
+    """Load cooperations of which the other side does not know all about ours yet, a page from behind one on: its id
+    and our organisation.
+    """
+    sql = (
+        f"{_COOPERATION} WHERE told_version < version AND (cooperation_id, org_id) > (?, ?)"
+        " ORDER BY cooperation_id, org_id LIMIT ?"
+    )
+    return [_build(row) for row in txn.all(sql, (*after, limit))]
 
 
 def count_proposals(txn: Txn, server: ServerName) -> int:
