@@ -86,11 +86,14 @@ class EphemeralNews:
             await self._database.write(_set_receipts, found[:MOST_RECEIPTS])
 
     async def _read_room(self, origin: ServerName, room_id: str, receipts: Mapping[str, Any]) -> list[ReceiptMoved]:
-        """The receipts in a room, of those who are in it."""
+        """The receipts in a room, of those who are in it; none where the room wants nothing to do with their server."""
         room = await self._load_room(room_id)
         if room is None:
             return []
-        self._check_acl(room, origin)
+        try:
+            self._check_acl(room, origin)
+        except Refused:
+            return []
         return [
             receipt
             for receipt in _read_receipts(room.room_id, receipts)

@@ -65,6 +65,17 @@ class Typing(Told):
 
 
 class Receipts(Told):
+    async def test_a_room_that_shuts_a_server_out_does_not_keep_it_from_being_heard_in_others(self) -> None:
+        other = await self.share()
+        said = {room_id: await self.alice.send(room_id, "Read") for room_id in (self.room_id, other)}
+        await self.alice.set_state(self.room_id, "m.room.server_acl", {"allow": ["*"], "allow_ip_literals": False})
+        await self.alice.sync()
+        receipts = {room_id: self.receipt(self.bob.user_id, said[room_id])[self.room_id] for room_id in said}
+        await self.tell(self.south, "m.receipt", receipts)
+        joined = (await self.alice.sync())["rooms"]["join"]
+        heard = [room_id for room_id in said if joined.get(room_id, {}).get("ephemeral", {}).get("events")]
+        assert heard == [other]
+
     async def test_a_receipt_of_a_member_is_shown_in_its_thread(self) -> None:
         first = await self.alice.send(self.room_id, "First")
         for data in ({}, {"thread_id": "main"}):
