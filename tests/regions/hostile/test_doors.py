@@ -89,6 +89,16 @@ class Joiners(Doors):
             assert reply.status in (400, 403), (changes, reply.status, reply.body)
             assert await self.members() == before, changes
 
+    async def test_who_may_not_send_an_event_is_told_so_and_what_is_none_is_called_that(self) -> None:
+        for changes, status, errcode in (
+            ({"sender": self.us.user_id, "state_key": self.us.user_id}, 403, "M_FORBIDDEN"),
+            ({"key": signing_key("elsewhere.example")}, 403, "M_FORBIDDEN"),
+            ({"type": "m.room.message"}, 400, "M_INVALID_PARAM"),
+            ({"state_key": self.us.user_id}, 400, "M_INVALID_PARAM"),
+        ):
+            reply = await self.enter(await self.build(**changes))
+            assert (reply.status, reply.errcode) == (status, errcode), (changes, reply.body)
+
     async def test_path_and_event_are_the_same(self) -> None:
         event = await self.build()
         assert (await self.enter(event, event_id="$" + "x" * 43)).errcode == "M_INVALID_PARAM"
@@ -121,8 +131,17 @@ class Joiners(Doors):
         denying = {"allow": ["*"], "deny": [host], "allow_ip_literals": True}
         await self.us.set_state(self.open_id, "m.room.server_acl", denying)
         assert (await self.propose(person=f"@other:{self.evil.name}")).status == 403
+
+    async def test_nobody_of_another_server_comes_into_a_room_that_is_not_federated(self) -> None:
         closed = await self.us.create_room(preset="public_chat", creation_content={"m.federate": False})
         assert (await self.propose(room_id=closed)).status == 403
+        room = await self.north.running.rooms.doors.rooms.load(closed)
+        assert room is not None
+        auth = [room.shown.state[key, ""].event_id for key in ("m.room.power_levels", "m.room.join_rules")]
+        ends = [held.event_id for held in room.head.extremities]
+        forged = await self.build(room_id=closed, auth_events=tuple(auth), prev_events=tuple(ends))
+        assert (await self.enter(forged, room_id=closed)).status == 403
+        assert set(room.joined_members) == {self.us.user_id}
 
     async def test_nobody_is_let_in_by_one_of_ours_who_did_not(self) -> None:
         allow = [{"type": "m.room_membership", "room_id": self.room_id}]
