@@ -22,7 +22,7 @@ def strip_state(state: Mapping[StateKey, RoomEvent], member: RoomEvent, given: b
     another server has shown with that (`given`), else of the room's state.
     """
     if given is not None:
-        events = msgspec.json.decode(given)
+        events = [each for each in msgspec.json.decode(given) if (each["type"], each["state_key"]) != member.event.key]
     else:
         keys = [*SHOWN, (MEMBER, member.event.sender)]
         events = [stripped_state(state[key].event) for key in keys if key in state and key != member.event.key]

@@ -189,6 +189,8 @@ class Knocking(JoinsCase):
             self.bob.since = None
             events = (await self.bob.sync())["rooms"]["knock"][room_id]["knock_state"]["events"]
             assert {"name": "Circle"} in [event["content"] for event in events]
+            shown = [(event["type"], event["state_key"]) for event in events]
+            assert shown.count(("m.room.member", self.bob.user_id)) == 1, shown
             await self.alice.invite(room_id, self.bob)
             await self.bob.join(room_id)
             assert await self.membership(self.north, room_id, self.bob) == "join"

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from federation.auth import check_auth
-from federation.errors import BadEvent, BadIdentifier, Refused, RemoteFault
+from federation.errors import BadEvent, BadIdentifier, BadSignature, Refused, RemoteFault
 from federation.event import Event, parse_event
 from federation.hashes import check_content_hash
 from federation.ids import EventID, RoomID, ServerName, UserID, parse_user_id, server_of
@@ -190,11 +190,13 @@ class Resident:
 
     async def _take_in(self, origin: ServerName, room: Room, event: Event, move: Move) -> Event:
         if event.origin != origin:
-            raise Invalid("M_INVALID_PARAM", "The event is not by somebody of the server that sends it")
+            raise Refused("origin", "The event is not by somebody of the server that sends it")
         await self._check_policy(room, event.sender, move)
         event = await self._countersign(room, event)
         try:
             await self._ground.receiver.receive(origin, event, passes_on=True)
+        except BadSignature as fault:
+            raise Refused("signature", f"The event is not properly signed: {fault}") from None
         except RemoteFault as fault:
             raise Invalid("M_INVALID_PARAM", f"The event cannot be taken: {fault}") from None
         return event
