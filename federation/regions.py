@@ -11,8 +11,8 @@ A list is a JSON object::
 
 `authority_keys` are those that may sign the next list. Of a region only `status` (``member`` or ``suspended``) must be
 there. With `keys`, no other key of that server is believed; one with `expired_ts` is good for what was signed before.
-`hosts` are where it may be delegated to, beside itself, names below it and other members. Members unknown here are
-ignored, the signature covers them.
+`hosts` are where it may be delegated to and its files may lie, beside itself, names below it and other members. Members
+unknown here are ignored, the signature covers them.
 """
 
 from collections.abc import Mapping

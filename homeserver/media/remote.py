@@ -8,16 +8,16 @@ Spec: server-server-api#content-repository
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urljoin, urlsplit
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from federation.errors import BadAnswer, PeerRefused, PeerUnreachable, Refused
-from federation.ids import ServerName
+from federation.errors import BadAnswer, BadIdentifier, PeerRefused, PeerUnreachable, Refused
+from federation.ids import ServerName, parse_server_name
 from federation.transport.agent import Download, Outgoing, TooMuch
 from federation.transport.peers import Peers
 from homeserver.media.coming import Coming
@@ -62,10 +62,13 @@ class NotYetThere(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Who fetches what to where: files of at most so many bytes."""
+    """Who fetches what to where: files of at most so many bytes. `check_host` refuses a place that files of a server
+    are not to lie at.
+    """
 
     peers: Peers
     outward: Goes
+    check_host: Callable[[ServerName, ServerName], None]
     files: Files
     database: Database
     world: World
@@ -164,7 +167,7 @@ class _Fetch:
             download = await self._open(origin, f"/_matrix/media/v3/download/{origin}/{name}", wait_ms, older=True)
             return await self._copy_whole(download)
         found = await self._copy_parts(download)
-        return found if isinstance(found, Label) else await self._follow(found)
+        return found if isinstance(found, Label) else await self._follow(origin, found)
 
     async def _open(self, origin: ServerName, path: str, wait_ms: int, *, older: bool = False) -> Download:
         """The server's answer; by the older way it must not ask others for the file.
@@ -210,7 +213,7 @@ class _Fetch:
         assert label is not None  # the second part has begun, or it would not be at its end
         return label
 
-    async def _follow(self, location: str) -> Label:
+    async def _follow(self, origin: ServerName, location: str) -> Label:
         """Fetch a file from where the server says it lies.
 
         Raises: BadAnswer; RemoteFault.
@@ -218,6 +221,7 @@ class _Fetch:
         for _ in range(MOST_REDIRECTS + 1):
             if not location.startswith("https://") or len(location) > LONGEST_LOCATION or not location.isascii():
                 raise BadAnswer("the file lies nowhere where it may be fetched from")
+            self._check_host(origin, location)
             headers = {"User-Agent": "Parta"}
             request = Outgoing(
                 method="GET", url=location, headers=headers, most_bytes=self._place.largest + 1, within_s=SILENCE_S
@@ -230,6 +234,12 @@ class _Fetch:
                 raise BadAnswer(f"the file is not where it is said to be: {download.status}")
             location = urljoin(location, download.headers["location"])
         raise BadAnswer("the file lies behind too many redirects")
+
+    def _check_host(self, origin: ServerName, location: str) -> None:
+        try:
+            self._place.check_host(origin, parse_server_name(urlsplit(location).netloc))
+        except (Refused, BadIdentifier, ValueError) as fault:
+            raise BadAnswer(f"the file lies where its server has none: {fault}") from None
 
     async def _copy_whole(self, download: Download) -> Label:
         """Copy an answer that is the file."""

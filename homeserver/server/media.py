@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from federation.transport.peers import Peers
 from homeserver.api.admin import media as admin_media
 from homeserver.api.client import media
 from homeserver.api.route import Route
@@ -21,6 +20,7 @@ from homeserver.media.thumbnails import Thumbnails
 from homeserver.media.upkeep import Upkeep
 from homeserver.media.world import World as MediaWorld
 from homeserver.server.core import Core
+from homeserver.server.region import RegionParts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +57,12 @@ def build_media(core: Core) -> MediaParts:
     )
 
 
-def build_remote_media(core: Core, parts: MediaParts, peers: Peers) -> RemoteMedia:
+def build_remote_media(core: Core, parts: MediaParts, region: RegionParts) -> RemoteMedia:
     """Make what fetches files of other servers."""
     place = Place(
-        peers=peers,
+        peers=region.peers,
         outward=core.outward,
+        check_host=region.regions.check_delegation,
         files=parts.files,
         database=core.database,
         world=parts.world,

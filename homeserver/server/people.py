@@ -100,7 +100,7 @@ def _open_doors(core: Core, parts: Parts) -> RoomsAfar:
     """What asks other servers for people and rooms that are not here, for those who want to learn of them."""
     world, peers, doors = core.world, parts.region.peers, parts.rooms.doors
     parts.rooms.profiles.elsewhere = RemoteProfiles(world.server_name, peers)
-    parts.media.media.elsewhere = build_remote_media(core, parts.media, peers)
+    parts.media.media.elsewhere = build_remote_media(core, parts.media, parts.region)
     afar = RoomsAfar(doors.rooms, peers, core.policy, world.now_ms)
     doors.directory.afar = doors.spaces.afar = doors.summaries.afar = doors.dates.afar = afar
     return afar

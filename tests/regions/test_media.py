@@ -228,6 +228,39 @@ class Redirected(MediaCase):
         assert "allow_remote=false" in opened[1]
 
 
+class RedirectedAmongRegions(MediaCase):
+    """On a list of regions, files lie with members and where the list says."""
+
+    mode = "list"
+
+    async def test_a_file_is_fetched_from_members_and_the_hosts_of_its_region_alone(self) -> None:
+        regions: dict[str, Any] = {region.name: {"status": "member"} for region in self.regions}
+        regions[self.south.name]["hosts"] = ["cdn.test"]
+        self.publish(self.build_list(regions=regions))
+        await self.refresh()
+        moved = Said(status=302, location="https://else.test/x")
+        for number, (location, then, status) in enumerate(
+            (
+                ("https://cdn.test/x", Said(b"content"), 200),
+                ("https://cdn.test:8443/x", Said(b"content"), 200),
+                (f"https://{self.south.name}/x", Said(b"content"), 200),
+                ("https://else.test/x", Said(b"content"), 502),
+                ("https://cdn.test.else.test/x", Said(b"content"), 502),
+                ("https://cdn.test@else.test/x", Said(b"content"), 502),
+                ("https://else.test#@cdn.test/x", Said(b"content"), 502),
+                ("https://else.test?@cdn.test/x", Said(b"content"), 502),
+                ("https://else.test\\@cdn.test/x", Said(b"content"), 502),
+                ("https:///x", Said(b"content"), 502),
+                ("https://[/x", Said(b"content"), 502),
+                ("https://cdn.test/x", moved, 502),
+            )
+        ):
+            opened = self.answer(two_parts(b"", f"Location: {location}"), then)
+            reply = await self.get(self.alice, f"mxc://{self.south.name}/m{number}")
+            assert reply.status == status, (location, reply.body)
+            assert not any("else.test" in url for url in opened), opened
+
+
 class Following(MediaCase):
     """A file is given while it comes."""
 
