@@ -117,13 +117,16 @@ def load_lists(txn: Txn, user_ids: Iterable[UserID]) -> dict[UserID, dict[Device
     return found
 
 
-def set_list(txn: Txn, new: DeviceList, since: int) -> bool:
-    """Keep a whole list that was asked for at a position; tells our people, and True, if it is not what it was."""
+def set_list(txn: Txn, new: DeviceList, since: int, *, stale: bool = False) -> bool:
+    """Keep a whole list that was asked for at a position, `stale` if changes of it were missed since; tells our people,
+    and True, if it is not what it was.
+    """
     before = load_lists(txn, [new.user_id]).get(new.user_id)
     txn.run(
-        "INSERT INTO remote_people (user_id, stream_id, since, stale) VALUES (?, ?, ?, 0)"
-        " ON CONFLICT (user_id) DO UPDATE SET stream_id = excluded.stream_id, since = excluded.since, stale = 0",
-        (new.user_id, new.stream_id, since),
+        "INSERT INTO remote_people (user_id, stream_id, since, stale) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (user_id) DO UPDATE"
+        " SET stream_id = excluded.stream_id, since = excluded.since, stale = excluded.stale",
+        (new.user_id, new.stream_id, since, int(stale)),
     )
     changed = before != new.devices
     if changed:

@@ -50,7 +50,7 @@ class Update(NamedTuple):
 
 
 class _Renewal:
-    """A list that is being asked for; `again`: it changed meanwhile."""
+    """A list that is being asked for; `again`: it has changed meanwhile, and what is answered may be out of date."""
 
     def __init__(self) -> None:
         self.again = False
@@ -101,12 +101,19 @@ class RemoteLists:
 
     async def update(self, update: Update) -> None:
         """Take one change of a list; of who is in no room with ours nothing is kept or told."""
+        self._overtake(update.user_id)
         if await self._database.write(_update, update):
             self._renew_soon([update.user_id])
 
     async def update_cross_signing(self, user_id: UserID, new: Sequence[CrossSigningKey]) -> None:
         """Take new cross-signing keys of somebody."""
+        self._overtake(user_id)
         await self._database.write(_update_cross_signing, user_id, new)
+
+    def _overtake(self, user_id: UserID) -> None:
+        """An answer that is waited for may not know of a change, and is kept as stale unless it came before that."""
+        if user_id in self._running:
+            self._running[user_id].again = True
 
     async def renew(self, user_id: UserID) -> None:
         """Ask for somebody's list, and keep it if they are in a room with one of ours; once for all who want it now.
@@ -134,10 +141,9 @@ class RemoteLists:
             renewal.again = False
             since = self._database.position
             found = await self._asking.devices(user_id)
-            await self._database.write(_keep, found, since)
+            await self._database.write(_keep, found, since, renewal)
             if not renewal.again:
                 return
-        await self._database.write(remotedevices.set_stale, user_id)
 
     # in the background
 
@@ -242,9 +248,9 @@ def _update_cross_signing(txn: Txn, user_id: UserID, new: Sequence[CrossSigningK
         keys.set_changed(txn, user_id)
 
 
-def _keep(txn: Txn, found: DeviceList, since: int) -> None:
+def _keep(txn: Txn, found: DeviceList, since: int, renewal: _Renewal) -> None:
     if remotedevices.has_company(txn, found.user_id):
-        remotedevices.set_list(txn, found, since)
+        remotedevices.set_list(txn, found, since, stale=renewal.again)
 
 
 def _forget(txn: Txn, user_id: UserID) -> None:
