@@ -15,6 +15,10 @@ class Turns:
         """The turn in that room, an asynchronous context."""
         return Turn(self._locks, room_id)
 
+    def is_taken(self, room_id: RoomID) -> bool:
+        """Whether it is somebody's turn in that room."""
+        return room_id in self._locks
+
     @property
     def taken(self) -> int:
         """In how many rooms it is somebody's turn."""

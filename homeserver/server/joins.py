@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from homeserver.api.route import Route
 from homeserver.api.server import invites, joins
-from homeserver.rooms.receive.intake import Turns
+from homeserver.rooms.remote.entries import Entries
 from homeserver.rooms.remote.ground import Ground
 from homeserver.rooms.remote.invited import Invited
 from homeserver.rooms.remote.remote import Remote
@@ -28,12 +28,13 @@ class JoinParts:
 
 def build_joins(core: Core, rooms: RoomParts, region: RegionParts, receiving: ReceivingParts) -> JoinParts:
     """Make what concerns memberships across servers, and open the doors of rooms to it where there is federation."""
+    entries = Entries(core.world.reactor)
     ground = Ground(
         world=receiving.world,
         peers=region.peers,
         receiver=receiving.receiver,
         adoption=receiving.adoption,
-        entries=Turns(),
+        entries=entries,
     )
     parts = JoinParts(
         resident=Resident(ground),
@@ -46,6 +47,7 @@ def build_joins(core: Core, rooms: RoomParts, region: RegionParts, receiving: Re
         rooms.doors.aliases.beyond = parts.remote
         rooms.doors.creation.beyond = parts.remote
         receiving.receiver.heed_outlying = parts.invited.heed
+        receiving.receiver.wait_for_entry = entries.wait_for
     return parts
 
 

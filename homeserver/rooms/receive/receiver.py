@@ -38,15 +38,19 @@ MOST_SOURCES: Final = 3
 HeedOutlying: TypeAlias = Callable[[ServerName, Mapping[str, Any]], Awaitable[None]]
 """Takes an event that ends somebody's invitation into a room where this server has no part."""
 
+WaitForEntry: TypeAlias = Callable[[RoomID], Awaitable[bool]]
+"""Waits for those of ours who are on the way into a room; whether there was anybody."""
+
 
 class Receiver:
     """Takes in events of other servers. Whoever knows of invitations into rooms elsewhere puts itself into
-    `heed_outlying`.
+    `heed_outlying`, whoever knows of ways into them into `wait_for_entry`.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.heed_outlying: HeedOutlying | None = None
+        self.wait_for_entry: WaitForEntry | None = None
         self.partings = Partings(world)
         self._trials = Seldom(world.rooms.seal.now_ms, AGAIN_MS)
         self._objections = Objections(world)
@@ -78,7 +82,7 @@ class Receiver:
             if not isinstance(pdu, dict) or not isinstance(room_id, str):
                 continue
             if room_id not in rooms:
-                rooms[room_id] = await self._world.rooms.load(room_id)
+                rooms[room_id] = await self._load(RoomID(room_id))
             if _is_departure(pdu) and self._lacks(rooms[room_id]):
                 await self._heed(origin, pdu)
                 continue
@@ -97,6 +101,13 @@ class Receiver:
             if await may_know(self._world.policy, origin, room):
                 outcomes |= some
         return outcomes
+
+    async def _load(self, room_id: RoomID) -> Room | None:
+        """A room. Who has let one of ours in tells of what comes after that, maybe sooner than the room is here."""
+        room = await self._world.rooms.load(room_id)
+        if self.wait_for_entry is None or not self._lacks(room) or not await self.wait_for_entry(room_id):
+            return room
+        return await self._world.rooms.load(room_id)
 
     def _lacks(self, room: Room | None) -> bool:
         return room is None or self._world.rooms.seal.server not in room.head.servers

@@ -5,6 +5,7 @@
 go by `handshake`, which makes events of what residents propose and believes nothing of it that it can check.
 `leaves` tells them how ours went before they come again.
 `inviting` asks other servers' people in, `invited` hears that ours are. `third` is invitations by address.
+`entries` are the turns of those who go in; what others tell of a room waits for them.
 `outlying` is what is known of rooms where this server has no part.
 
 What does not live here: what becomes of events (`rooms.receive`), who may do what (`policy`), requests and their
