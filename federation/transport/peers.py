@@ -234,7 +234,7 @@ class Peers:
             self._failed(destination, line, began)
             raise
         else:
-            if answer.status in _AWAY:
+            if _is_away(answer):
                 self._failed(destination, line, began)
             else:
                 self._worked(destination, line)
@@ -289,6 +289,11 @@ class Peers:
 
 async def _as_coroutine(keeping: Awaitable[None]) -> None:
     await keeping
+
+
+def _is_away(answer: Incoming | Download) -> bool:
+    """Whether a proxy says that the server behind it is away: what a server says itself, as of a file, is JSON."""
+    return answer.status in _AWAY and "json" not in answer.headers.get("content-type", "").lower()
 
 
 def _is_given_up(fault: BrokenOff) -> bool:

@@ -269,6 +269,16 @@ class Asking(PeersCase):
         assert self.kept.rows == {}
         assert self.peers.away == 0
 
+    async def test_a_server_that_says_itself_that_something_is_not_there_yet_is_not_away(self) -> None:
+        said = {"status": 504, "headers": {"content-type": "application/json; charset=utf-8"}}
+        self.say(b'{"errcode": "M_NOT_YET_UPLOADED", "error": "wait"}', **said)
+        with pytest.raises(PeerRefused) as refused:
+            await self.ask()
+        assert refused.value.errcode == "M_NOT_YET_UPLOADED"
+        with pytest.raises(PeerRefused):
+            await self.peers.open(self.north, PATH)
+        assert (self.kept.rows, self.peers.away) == ({}, 0)
+
     async def test_who_calls_is_tried_at_once_also_after_a_restart(self) -> None:
         self.kept.rows[self.north] = Standing(7, self.now + 1_000_000)
         self.peers = self.build()
