@@ -3,12 +3,16 @@
 import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from twisted.internet.task import deferLater
 
 from federation.errors import Refused
 from federation.ids import ServerName
 from federation.signatures import sign_json
+from federation.transport.agent import Unreachable
+from tests.kit.databases import reactor_in_use
 from tests.kit.region import DAY_MS, Region, RegionsCase, now_ms
 from tests.kit.wire import Reply
 
@@ -155,3 +159,47 @@ class Nobody(RegionsCase):
         assert self.north.server_routes == []
         with pytest.raises(Refused):
             await self.north.peers.ask(self.south.name, "GET", VERSION)
+
+    async def test_whatever_people_do_nobody_is_called(self) -> None:
+        asked: list[str] = []
+        outward: Any = self.north.running.core.outward
+
+        async def ask(request: Any) -> Any:
+            asked.append(request.url)
+            raise Unreachable("nobody is there")
+
+        outward.ask = outward.open = ask
+        alice, server = await self.north.register("alice"), self.south.name
+        bob, alias, room_id = f"@bob:{server}", f"#lesson:{server}", f"!lesson:{server}"
+        own = quote(await alice.create_room())
+        who = quote(bob)
+        for method, path, body, query in (
+            ("POST", f"/join/{quote(alias)}", {}, {}),
+            ("POST", f"/join/{quote(room_id)}", {}, {"via": server}),
+            ("POST", f"/knock/{quote(room_id)}", {}, {"via": server}),
+            ("POST", f"/rooms/{quote(room_id)}/leave", {}, {}),
+            ("POST", f"/rooms/{own}/invite", {"user_id": bob}, {}),
+            ("POST", "/createRoom", {"invite": [bob]}, {}),
+            ("GET", f"/profile/{who}", None, {}),
+            ("GET", f"/presence/{who}/status", None, {}),
+            ("POST", "/keys/query", {"device_keys": {bob: []}}, {}),
+            ("POST", "/keys/claim", {"one_time_keys": {bob: {"X": "signed_curve25519"}}}, {}),
+            ("PUT", "/sendToDevice/m.x/1", {"messages": {bob: {"*": {}}}}, {}),
+            ("GET", f"/directory/room/{quote(alias)}", None, {}),
+            ("GET", "/publicRooms", None, {"server": server}),
+            ("GET", f"/_matrix/client/v1/room_summary/{quote(room_id)}", None, {"via": server}),
+            ("GET", f"/_matrix/client/v1/rooms/{quote(room_id)}/hierarchy", None, {}),
+            ("GET", f"/_matrix/client/v1/media/download/{server}/x", None, {}),
+            ("GET", f"/_matrix/client/v1/media/thumbnail/{server}/x", None, {"width": 1, "height": 1}),
+            ("POST", "/user_directory/search", {"search_term": "bob"}, {}),
+        ):
+            reply = await alice.call(method, path, body, **query)
+            assert reply.status < 500 or reply.status == 502, (path, reply)
+        await self.settle()
+        assert asked == []
+
+    async def settle(self) -> None:
+        """Let what was told to nobody's queue be looked at."""
+        self.north.running.sending.hurry(self.south.name)
+        for _ in range(50):
+            await deferLater(reactor_in_use(), 0)

@@ -1,6 +1,7 @@
 """A guest's server makes whatever events it likes, and gives them to the host past its school: nothing comes of it."""
 
 from typing import Any
+from urllib.parse import quote
 
 from federation.event import Event
 from federation.ids import EventID
@@ -109,6 +110,31 @@ class Attacking(CooperationCase):
         assert (await self.sign(topic)).status == 200
         await send_events(self.south, self.north, topic)
         assert (await self.here()).head.state["m.room.topic", ""].event_id == topic.event_id
+
+    async def test_nor_does_their_client_by_any_door(self) -> None:
+        before = (await self.here()).head.state
+        room, own = quote(self.room_id), quote(f"#x:{self.south.name}", safe="")
+        doors: list[tuple[str, str, Any]] = [
+            *(("PUT", f"/rooms/{room}/state/{kind}/", content) for kind, content in STATE.items()),
+            ("PUT", f"/rooms/{room}/state/m.room.name/?org.matrix.msc4140.delay=1000", {"name": "x"}),
+            ("PUT", f"/rooms/{room}/send/m.room.encrypted/1", {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "x"}),
+            ("PUT", f"/rooms/{room}/send/m.room.encrypted/2?org.matrix.msc4140.delay=1000", {"ciphertext": "x"}),
+            ("PUT", f"/rooms/{room}/redact/{quote(before['m.room.server_acl', ''].event_id)}/1", {}),
+            ("POST", f"/rooms/{room}/upgrade", {"new_version": "12"}),
+            ("PUT", f"/directory/room/{own}", {"room_id": self.room_id}),
+            ("PUT", f"/directory/list/room/{room}", {"visibility": "public"}),
+            *(
+                ("POST", f"/rooms/{room}/{deed}", {"user_id": person})
+                for deed in ("invite", "kick", "ban", "unban")
+                for person in (self.host.user_id, f"@teacher2:{self.south.name}", f"@pupil1:{self.north.name}")
+            ),
+            ("POST", f"/rooms/{room}/invite", {"medium": "email", "address": "a@b.test", "id_server": "x.test"}),
+            ("POST", "/createRoom", {"creation_content": {"predecessor": {"room_id": self.room_id}}}),
+        ]
+        for method, path, body in doors:
+            reply = await self.guest.call(method, path, body)
+            assert reply.status in (400, 403, 404), (method, path, reply)
+        assert (await self.here()).head.state == before
 
     async def test_nobody_redacts_the_rooms_state_however_long_ago_it_was_set(self) -> None:
         room = await self.here()

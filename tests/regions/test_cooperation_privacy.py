@@ -221,3 +221,9 @@ class Walking(CooperationCase):
     async def until_known(self, room_id: str, event_id: str) -> None:
         """Wait until the south has an event."""
         await self.until(lambda room: room.find_recent(event_id) is not None, self.theirs, room_id)
+
+
+class WalkingInTheOpen(Walking):
+    """Regions of schools that federate with everybody: closed rooms are as closed."""
+
+    mode = "open"

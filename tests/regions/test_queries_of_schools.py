@@ -111,3 +111,9 @@ class Schools(RegionsCase):
         assert (await person.call("GET", "/publicRooms", server=server)).status == 404
         assert (await person.call("GET", f"/_matrix/client/v1/room_summary/!x:{server}", via=server)).status == 404
         assert (await person.call("GET", f"/_matrix/client/v1/media/download/{server}/x")).status == 404
+
+
+class SchoolsInTheOpen(Schools):
+    """The same without a list of regions."""
+
+    mode = "open"
