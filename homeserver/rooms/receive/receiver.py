@@ -20,7 +20,7 @@ from homeserver.rooms.receive.intake import Intake, Outcomes, World
 from homeserver.rooms.receive.objections import NO_ADVICE, Advice, Objections
 from homeserver.rooms.receive.outside import PARSED_AT_ONCE
 from homeserver.rooms.receive.parting import Partings
-from homeserver.rooms.receive.placing import Received
+from homeserver.rooms.receive.placing import Received, SoftFailed
 from homeserver.rooms.receive.returning import AGAIN_MS, Trial
 from homeserver.rooms.receive.seldom import Seldom
 from homeserver.rooms.recommending import find_policy_server
@@ -152,8 +152,10 @@ class Receiver:
             if room is not None:
                 self.partings.heed_astray(origin, room, events)
             return {event.event_id: Refused("receive", "nobody of ours is in the room") for event in events}
+        refused = await self._sift(origin, room, events)
         intake, before = Intake(self._world, room), room.head.servers
-        received = await self._gather(intake, origin, events)
+        intake.outcomes |= refused
+        received = await self._gather(intake, origin, [each for each in events if each.event_id not in refused])
         gathered = [each.event for each in received]
         advice = await self._objections.ask(room, gathered, advice)
         for each in received:
@@ -162,6 +164,22 @@ class Receiver:
         await intake.place(received)
         self.partings.heed(origin, events, before, intake)
         return intake.outcomes
+
+    async def _sift(self, origin: ServerName, room: Room, events: Sequence[Event]) -> Outcomes:
+        """Which of the events are not kept that a server has sent which is not in the room, and why.
+
+        Where more would have to be fetched for them, that is tried out first: so a stranger fills no disk with states
+        and chains that lead nowhere.
+        """
+        if origin in room.head.servers:
+            return {}
+        trial = Trial(self._world, room)
+        new = {event.event_id: event for event in await trial.read(events)}
+        if not (trial.find_missing(new) or trial.find_unfounded(new)):
+            return {}
+        await trial.place(await self._gather(trial, origin, events))
+        found = {event.event_id: trial.outcomes.get(event.event_id) for event in events}
+        return {each: why for each, why in found.items() if why is not None and not isinstance(why, SoftFailed)}
 
     async def _is_back(self, origin: ServerName, room: Room, events: Sequence[Event]) -> bool:
         """Whether somebody of ours, who all went, is in the room after these events."""

@@ -80,3 +80,47 @@ class Strangers(ReceivingCase):
         self.factory.append(message, [first])
         assert await self.receive(message) == {}
         assert await self.standing(first) is Standing.REJECTED
+
+    def fakes(self, many: int) -> list[Event]:
+        """Joins of people who never came, each as it should be by what it says that it rests on."""
+        people = [UserID(f"@nobody{number}:four.example") for number in range(many)]
+        fakes = [self.factory.build_member(person, person, "join") for person in people]
+        self.factory.events.update({event.event_id: event for event in fakes})
+        return fakes
+
+    async def test_nothing_is_kept_of_what_a_refused_event_is_said_to_rest_on(self) -> None:
+        fakes, before = self.fakes(20), await self.count()
+        event = self.build()
+        event = self.build(auth_events=(*event.auth_events, fakes[-1].event_id))
+        more = [fake.pdu() for fake in fakes]
+        self.peer.lies["event_auth"] = lambda true: {"auth_chain": [*true["auth_chain"], *more]}
+        assert (await self.receive(event)).keys() == {event.event_id}
+        assert self.peer.asked["event_auth"] > 0
+        assert await self.count() == before
+        await self.assert_as_stored()
+
+    async def test_nothing_is_kept_of_the_state_that_is_said_to_be_before_a_refused_event(self) -> None:
+        fakes, before = self.fakes(60), await self.count()
+        event = self.build(prev_events=(EventID("$" + "x" * 43),))
+        more = [fake.pdu() for fake in fakes]
+        true = self.peer.chain(list(self.factory.state().values()))
+        state = [each.pdu() for each in self.factory.state().values()]
+        told = {"pdus": [*state, *more], "auth_chain": [each.pdu() for each in true]}
+        ids = {"pdu_ids": [each.event_id for each in fakes], "auth_chain_ids": []}
+        for name, lie in (("get_missing_events", {"events": []}), ("state_ids", ids), ("state", told)):
+            self.peer.lies[name] = lambda true, lie=lie: lie
+            self.patch(self.peer, f"_{name}", lambda *_: {})
+        assert (await self.receive(event)).keys() == {event.event_id}
+        assert self.peer.asked["state"] > 0
+        assert await self.count() == before
+        row = await self.db.read(lambda txn: txn.one("SELECT COUNT(*) FROM state_groups"))
+        assert await self.receive(event)
+        assert await self.db.read(lambda txn: txn.one("SELECT COUNT(*) FROM state_groups")) == row
+        await self.assert_as_stored()
+
+    async def test_a_stranger_who_came_in_unseen_is_heard(self) -> None:
+        join = self.factory.join(STRANGER)
+        message = self.factory.message(STRANGER)
+        assert await self.receive(message) == {}
+        assert [await self.standing(each) for each in (join, message)] == [Standing.ACCEPTED] * 2
+        await self.assert_as_stored()
