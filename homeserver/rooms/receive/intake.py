@@ -73,8 +73,10 @@ class Intake:
 
     def _is_new(self, event: Event) -> bool:
         known = self.facts.known.get(event.event_id)
-        if known is not None and known.room_nid != self.room.nid:
+        if self._is_strange(event.event_id):
             self.outcomes[event.event_id] = BadEvent("the event is one of another room")
+        elif any(map(self._is_strange, event.prev_events)):  # the state of that room is not for this one
+            self.outcomes[event.event_id] = BadEvent("the event follows one of another room")
         elif event.type == "m.room.create" and event.event_id != self.room.create.event_id:
             self.outcomes[event.event_id] = Refused("receive", "a room has one create event")
         elif not event.prev_events and event.type != "m.room.create":
@@ -84,6 +86,11 @@ class Intake:
         else:
             return True
         return False
+
+    def _is_strange(self, event_id: EventID) -> bool:
+        """Whether an event is known to be in another room."""
+        known = self.facts.known.get(event_id)
+        return known is not None and known.room_nid != self.room.nid
 
     def _as_stored(self, event: Event) -> Event:
         """The event as it came first: where IDs are no hashes, another may come under the same."""

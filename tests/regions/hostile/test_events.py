@@ -1,6 +1,7 @@
 """Events that are signed rightly and are not right: each is refused, and what was there stays as it was."""
 
 from typing import Any
+from urllib.parse import quote
 
 from federation.event import Event
 from federation.ids import EventID, UserID
@@ -125,6 +126,19 @@ class References(Case):
             self.factory.events[each.event_id] = each  # evil answers with them
         theirs = other.build("m.room.topic", {"topic": "x"}, sender=self.mallory, state_key="").auth_events
         await self.expect_refused(self.build("m.room.topic", {"topic": "x"}, "", auth_events=theirs))
+
+    async def test_an_event_that_follows_one_of_another_room_is_not_taken_and_tells_nothing_of_that(self) -> None:
+        assert self.factory.head is not None
+        head = self.factory.head.event_id
+        closed = await self.us.create_room(preset="private_chat")
+        theirs = EventID(await self.us.send(closed, "ours alone"))
+        for prev in ((theirs,), (theirs, head)):
+            event = self.build("m.room.message", {"body": "x"}, prev_events=prev)
+            await self.expect_refused(event)
+            for name in ("state", "state_ids"):
+                asked = f"{name}/{quote(self.room_id, safe='')}?event_id={quote(event.event_id, safe='')}"
+                assert (await self.ask(asked)).status == 404
+        assert await self.tell(self.build("m.room.message", {"body": "x"}, prev_events=(head,))) == {}
 
     async def test_auth_events_that_do_not_belong_there_or_come_twice(self) -> None:
         message = self.factory.message(self.mallory)
