@@ -41,8 +41,11 @@ QUOTA_BYTES: Final[Mapping[Role, int]] = {
 PREVIEWS: Final[frozenset[Role]] = frozenset(Role)
 """Who may learn what a page of a host says that the operator has listed; of any other host nobody."""
 
-SERVERS: Final[frozenset[str]] = frozenset({"profile", "devices", "room", "media"})
-"""What another server is told, by its name in `policy.About`, of those it shares a room with; of others nothing."""
+SERVERS: Final[frozenset[str]] = frozenset({"profile", "room", "media"})
+"""What another server is told, by its name in `policy.About`, of those it shares a room with; of others nothing. Of
+devices it is told nothing at all: rooms that it is in are not encrypted, and whoever may claim one-time keys may use
+them up.
+"""
 
 
 class Kind(StrEnum):

@@ -13,7 +13,7 @@ import msgspec
 
 from federation.ids import DeviceID, UserID
 from homeserver.storage.database import Txn
-from homeserver.storage.outbox import load_servers_near
+from homeserver.storage.outbox import load_servers_encrypting
 from homeserver.storage.waiting import EDU, append_edu
 
 
@@ -21,7 +21,7 @@ def tell_devices(txn: Txn, user_id: UserID, device_ids: Sequence[DeviceID], vers
     """Tell of devices of somebody of ours that are changed or gone: each makes the next of `versions`, of which the
     first is the one before all.
     """
-    servers = load_servers_near(txn, user_id)
+    servers = load_servers_encrypting(txn, user_id)
     for device_id, before, version in zip(device_ids, versions, versions[1:], strict=False) if servers else ():
         content = {
             "user_id": user_id,
@@ -43,7 +43,7 @@ def tell_devices(txn: Txn, user_id: UserID, device_ids: Sequence[DeviceID], vers
 
 def tell_signing_keys(txn: Txn, user_id: UserID) -> None:
     """Tell of the cross-signing keys of somebody of ours, as far as others may see them."""
-    servers = load_servers_near(txn, user_id)
+    servers = load_servers_encrypting(txn, user_id)
     if not servers:
         return
     content: dict[str, Any] = {"user_id": user_id}

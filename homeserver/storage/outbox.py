@@ -149,6 +149,18 @@ def load_servers_near(txn: Txn, user_id: str) -> list[ServerName]:
     return [ServerName(server) for (server,) in rows]
 
 
+def load_servers_encrypting(txn: Txn, user_id: str) -> list[ServerName]:
+    """The other servers that are in a room with somebody which may be encrypted: those of cooperations never are."""
+    rows = txn.all(
+        "SELECT DISTINCT s.server_name FROM memberships m JOIN room_servers s ON s.room_nid = m.room_nid"
+        " JOIN rooms r ON r.nid = m.room_nid"
+        " WHERE m.user_id = ? AND m.membership = 'join' AND s.left_at IS NULL"
+        " AND NOT EXISTS (SELECT 1 FROM cooperation_rooms c WHERE c.room_id = r.room_id) ORDER BY s.server_name",
+        (user_id,),
+    )
+    return [ServerName(server) for (server,) in rows]
+
+
 def find_near(txn: Txn, servers: Iterable[ServerName]) -> set[ServerName]:
     """Those of some servers that are in a room with anybody here."""
     rows = txn.all_in(

@@ -30,7 +30,7 @@ WITNESSED = {
     "POST /get_missing_events/{roomId}",
 }
 """What is answered of an event that people of the asking region were there for, and of what was before it."""
-TOLD_EDUS = {"m.typing", "m.receipt", "m.device_list_update", "m.signing_key_update"}
+TOLD_EDUS = {"m.typing", "m.receipt"}
 
 
 class Walking(CooperationCase):
@@ -126,17 +126,16 @@ class Walking(CooperationCase):
             assert told == set(), subject
 
     async def check_those_inside(self, inside: Subject) -> None:
-        """Of them the south learns their name, their picture and the keys of their devices; of a device no name."""
+        """Of them the south learns their name, their picture and what they show there; nothing of their devices."""
         who = quote(inside.user_id, safe="")
-        await self.host.ok("PUT", f"/devices/{self.host.device_id}", {"display_name": DEVICE_NAME})
-        profile = await self.call("GET", f"{V1}/query/profile?user_id={who}")
-        assert set(profile.json) <= {"displayname", "avatar_url"}
-        devices = await self.call("GET", f"{V1}/user/devices/{who}")
-        assert [set(device) for device in devices.json["devices"]] == [{"device_id", "keys"}]
+        assert set((await self.call("GET", f"{V1}/query/profile?user_id={who}")).json) <= {"displayname", "avatar_url"}
+        wanted = {inside.user_id: {inside.device_id: "signed_curve25519"}}
+        assert (await self.call("GET", f"{V1}/user/devices/{who}")).status == 404
         found = await self.call("POST", f"{V1}/user/keys/query", {"device_keys": {inside.user_id: []}})
-        for reply in (profile, devices, found):
-            assert DEVICE_NAME.encode() not in reply.body
-            assert b"unsigned" not in reply.body
+        assert found.json == {"device_keys": {}, "master_keys": {}, "self_signing_keys": {}}
+        assert (await self.call("POST", f"{V1}/user/keys/claim", {"one_time_keys": wanted})).json["one_time_keys"] == {}
+        counts = (await self.host.sync())["device_one_time_keys_count"]
+        assert counts["signed_curve25519"] == 1
         assert await self.ask_media(inside) == 200
         hidden = await self.show(self.host, self.staff, b"for us alone")
         assert await self.ask_media(hidden) == 404
