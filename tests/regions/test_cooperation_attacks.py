@@ -8,6 +8,8 @@ from federation.ids import EventID
 from homeserver.rooms.head import Head
 from homeserver.rooms.room import MOST_RECENT, Room
 from homeserver.schools.demo import PASSWORD
+from homeserver.schools.rights import Kind
+from homeserver.schools.rooms import RoomKey, room_keys
 from homeserver.storage.received import find_known
 from tests.kit.crafting import NOWHERE, craft, craft_member, send_events
 from tests.kit.region import Region
@@ -184,6 +186,27 @@ class Attacking(CooperationCase):
         passed_on = craft(self.south, room, **self.make())
         await send_events(west, self.north, passed_on)
         assert await self.is_shown(passed_on)
+
+    async def test_to_name_a_file_opens_it_to_nobody(self) -> None:
+        colleague = await self.north.log_in("teacher2", PASSWORD)
+        school = await self.north.running.bureau.desk.load(self.ours.org_id)
+        uri = await colleague.upload(b"secret")
+        await colleague.send_event(room_keys(school)[RoomKey(Kind.STAFF)], "m.room.message", {**TEXT, "url": uri})
+        room = await self.here()
+        for event in (
+            craft(self.south, room, **self.make(content={"msgtype": "m.file", "body": "x", "url": uri})),
+            craft(self.south, room, **self.make(content={"msgtype": "m.file", "body": "x", "file": {"url": uri}})),
+            craft(self.south, room, **self.make(type="m.room.avatar", state_key="", content={"url": uri})),
+            craft_member(self.south, room, self.teacher, "join", content={"avatar_url": uri}),
+        ):
+            await send_events(self.south, self.north, event)
+        name = uri.rpartition("/")[2]
+        for path in (f"download/{name}", f"thumbnail/{name}?width=1&height=1"):
+            path = f"/_matrix/federation/v1/media/{path}"
+            assert (await self.north.call_signed(self.south.name, self.south.key, "GET", path)).status == 404
+        where = f"/_matrix/client/v1/media/download/{self.north.name}/{name}"
+        for person in (self.guest, self.host):
+            assert (await person.call("GET", where)).status == (200 if person is self.host else 404)
 
     async def test_of_a_region_that_is_suspended_nothing_comes_by_way_of_another(self) -> None:
         west = self.make_region("west")
