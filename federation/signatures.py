@@ -10,38 +10,12 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from federation import canonical
-from federation.ed25519 import (
-    SigningKey,
-    VerifyKey,
-    generate_signing_key,
-    is_ed25519_key_id,
-    parse_signing_key,
-    parse_verify_key,
-)
+from federation.ed25519 import SigningKey, VerifyKey, is_ed25519_key_id
 from federation.errors import BadIdentifier, BadJSON, BadSignature
-from federation.hashes import essential_bytes as event_signing_bytes
 from federation.hashes import essential_part
 from federation.ids import ServerName, find_server_of, parse_user_id, server_of
 from federation.pdu import Event, check_event_size
 from federation.unpadded import encode_base64, find_base64
-
-__all__ = [
-    "POLICY_KEY_ID",
-    "KeyFinder",
-    "SigningKey",
-    "VerifyKey",
-    "add_signature",
-    "check_event_signatures",
-    "check_policy_signature",
-    "event_signing_bytes",
-    "generate_signing_key",
-    "parse_signing_key",
-    "parse_verify_key",
-    "servers_that_must_sign",
-    "sign_event",
-    "sign_json",
-    "verify_json",
-]
 
 POLICY_KEY_ID: Final = "ed25519:policy_server"
 """What the key of every policy server is called. Spec: server-server-api#validating-policy-server-signatures"""

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from federation.ed25519 import SigningKey, generate_signing_key, parse_signing_key, parse_verify_key
 from federation.errors import BadKey
 from federation.ids import ServerName
 from federation.keys import OldKey, ServerKeys, build_server_keys, parse_server_keys
-from federation.signatures import POLICY_KEY_ID, SigningKey, generate_signing_key, parse_signing_key, parse_verify_key
+from federation.signatures import POLICY_KEY_ID
 
 KEY_FILE = "signing.key"
 NEXT_FILE = "signing.next"

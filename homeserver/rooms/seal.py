@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import msgspec
 
+from federation.ed25519 import SigningKey
 from federation.errors import BadEvent, EventTooLarge
 from federation.event import Event, EventFields, seal_event
 from federation.hashes import reference_hash
 from federation.ids import EventID, RoomID, ServerName, UserID
-from federation.signatures import SigningKey
 from federation.versions import RoomVersion
 from homeserver.policy import Invalid
 from homeserver.storage.events import Origin, RoomEvent

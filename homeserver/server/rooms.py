@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 from msgspec.structs import asdict
 
+from federation.ed25519 import SigningKey
 from federation.ids import UserID
-from federation.signatures import SigningKey
 from homeserver.accounts.profile import Profiles
 from homeserver.accounts.propagation import Propagations
 from homeserver.api.client import retention

@@ -22,9 +22,9 @@ import msgspec
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
+from federation.ed25519 import SigningKey
 from federation.errors import Refused
 from federation.ids import DeviceID, ServerName, UserID
-from federation.signatures import SigningKey
 from homeserver.accounts.profile import Profile
 from homeserver.accounts.sessions import Session
 from homeserver.api.access import Instants

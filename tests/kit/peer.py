@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
+from federation.ed25519 import SigningKey
 from federation.errors import BadSignature, PeerRefused, RemoteFault
 from federation.event import Event
+from federation.hashes import essential_bytes
 from federation.ids import EventID, ServerName, UserID
-from federation.signatures import SigningKey, check_event_signatures, event_signing_bytes
+from federation.signatures import check_event_signatures
 from federation.unpadded import encode_base64
 from tests.kit.rooms import RoomFactory, signing_key
 
@@ -75,7 +77,7 @@ class Peer:
         """What a policy server answers that recommends everything, with the key that it has."""
         if self.signs is None:
             raise PeerRefused(400, "M_FORBIDDEN", "not this", {})
-        signature = self.signs.sign(event_signing_bytes(self.factory.version, pdu))
+        signature = self.signs.sign(essential_bytes(self.factory.version, pdu))
         return {server: {"ed25519:policy_server": encode_base64(signature)}}
 
     # what is asked

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from msgspec.json import encode
 
+from federation.ed25519 import SigningKey
 from federation.errors import BadEvent, Refused
-from federation.signatures import SigningKey
 from homeserver.api.errors import MatrixError
 from homeserver.api.route import Call, Reply, Route
 from homeserver.rooms.receive.recommender import Recommender

@@ -8,9 +8,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import TestCase
 
+from federation.ed25519 import SigningKey
 from federation.errors import Refused
 from federation.ids import ServerName, UserID
-from federation.signatures import SigningKey
 from federation.versions import ROOM_VERSIONS
 from homeserver.policy import Invalid
 from homeserver.rooms.room import MOST_RECENT, Room

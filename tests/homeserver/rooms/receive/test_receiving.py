@@ -4,9 +4,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
+from federation.ed25519 import SigningKey
 from federation.event import Event
 from federation.ids import ServerName, UserID
-from federation.signatures import SigningKey, sign_event
+from federation.signatures import sign_event
 from homeserver.policy import Expel, Invite, Join, Leave, SendEvent, SetState
 from homeserver.rooms.receive.intake import Turns
 from homeserver.storage.changes import EventAdded, StateRewritten
