@@ -3,7 +3,6 @@
 `resident` is this server in a room that others' people want into or out of: it proposes events and takes them.
 `joining` is this server on its way into a room of others, `departing` on its way out of one it has no part in; both
 go by `handshake`, which makes events of what residents propose and believes nothing of it that it can check.
-`leaves` tells them how ours went before they come again.
 `inviting` asks other servers' people in, `invited` hears that ours are. `third` is invitations by address.
 `entries` are the turns of those who go in; what others tell of a room waits for them.
 `outlying` is what is known of rooms where this server has no part.
