@@ -63,7 +63,7 @@ class Gaps:
             if event_id not in received:  # it comes after one that was dropped
                 continue
             received[event_id].missing = missing
-            received[event_id].given = await self.find_state(found[event_id]) if number < MOST_FRONTIER else 0
+            received[event_id].given = await self.find_state(found[event_id], missing) if number < MOST_FRONTIER else 0
             if not received[event_id].given:
                 self._drop(received, event_id)
         return list(received.values())
@@ -199,11 +199,11 @@ class Gaps:
 
     # the state before an event
 
-    async def find_state(self, event: Event) -> int:
+    async def find_state(self, event: Event, missing: Sequence[EventID]) -> int:
         """The id of the state before an event as another server tells it; 0 if none does."""
         for server in self._sources():
             try:
-                return await self._told.keep_state(server, event)
+                return await self._told.keep_state(server, event, missing)
             except (RemoteFault, Refused) as fault:
                 _log.debug("no state from {server}: {fault}", server=server, fault=str(fault))
         return 0

@@ -61,31 +61,41 @@ class Told:
 
     # the state before an event
 
-    async def keep_state(self, server: ServerName, event: Event) -> int:
-        """The id of the state before an event as a server tells it.
+    async def keep_state(self, server: ServerName, event: Event, missing: Sequence[EventID]) -> int:
+        """The id of the state before an event as a server tells it. If that one does not know the event, but the one
+        that is missing before it, it is the state after that.
 
         Raises: RemoteFault; Refused.
         """
-        ids, events = await self._ask(server, event)
+        last: list[EventID] = []
+        try:
+            ids, events = await self._ask(server, event.event_id)
+        except (PeerRefused, BadAnswer):
+            if len(missing) != 1:
+                raise
+            last = [missing[0]]
+            ids, events = await self._ask(server, missing[0])
+            room = self._intake.room
+            events += await self._world.outside.events(server, (room.room_id, room.version), last)
         await self.keep(events)
         intake = self._intake
-        state = await self._world.database.read(_build_state, intake.room, ids, intake.unwritten)
+        state = await self._world.database.read(_build_state, intake.room, ids, last, intake.unwritten)
         return await intake.keep_state(state)
 
-    async def _ask(self, server: ServerName, event: Event) -> tuple[StateIDs, list[Event]]:
+    async def _ask(self, server: ServerName, event_id: EventID) -> tuple[StateIDs, list[Event]]:
         """The state before an event, and what of it and its auth chain is not known here: asked for one by one where
         that is little, else with the whole state; so, too, of a server that does not tell the IDs.
         """
         outside, room, facts = self._world.outside, self._intake.room, self._intake.facts
         where = (room.room_id, room.version)
         try:
-            ids = await outside.state_ids(server, room.room_id, event.event_id)
+            ids = await outside.state_ids(server, room.room_id, event_id)
         except (PeerRefused, BadAnswer):
-            return await outside.state(server, where, event.event_id)
+            return await outside.state(server, where, event_id)
         known = facts.known | await self._world.database.read(find_known, [*ids.state, *ids.chain])
         unknown = [each for each in (*ids.chain, *ids.state) if each not in known]
         if len(unknown) > FEW:
-            return await outside.state(server, where, event.event_id)
+            return await outside.state(server, where, event_id)
         return ids, (await outside.events(server, where, unknown) if unknown else [])
 
 
@@ -103,24 +113,31 @@ def _read_before(
     )
 
 
-def _build_state(txn: Txn, room: Room, ids: StateIDs, unwritten: Iterable[Outlier]) -> dict[StateKey, RoomEvent]:
-    """A state that another server told of, as far as its events were not rejected; `unwritten` are not in the tables.
+def _build_state(
+    txn: Txn, room: Room, ids: StateIDs, last: Sequence[EventID], unwritten: Iterable[Outlier]
+) -> dict[StateKey, RoomEvent]:
+    """A state that another server told of, after `last` where that is given, as far as its events were not rejected;
+    `unwritten` are not in the tables.
 
     Raises: BadAnswer when it is none.
     """
-    standings = {event_id: found.standing for event_id, found in find_known(txn, ids.state).items()}
+    asked = [*ids.state, *last]
+    standings = {event_id: found.standing for event_id, found in find_known(txn, asked).items()}
     standings |= {held.event_id: standing for held, standing in unwritten}
-    found = find_by_id(txn, room.record, ids.state) | {held.event_id: held for held, _ in unwritten}
+    found = find_by_id(txn, room.record, asked) | {held.event_id: held for held, _ in unwritten}
     state: dict[StateKey, RoomEvent] = {}
+    if not standings.keys() >= set(asked):
+        raise BadAnswer("a state of which not all can be had")
     for event_id in ids.state:
-        if event_id not in standings:
-            raise BadAnswer("a state of which not all can be had")
         held = found.get(event_id)
         if held is None or standings[event_id] is Standing.REJECTED:
             continue
         if held.state_key is None or held.key in state:
             raise BadAnswer("a state with a message, or with two events for one key")
         state[held.key] = held
+    for held in [found[each] for each in last if each in found and standings[each] is not Standing.REJECTED]:
+        if held.state_key is not None:
+            state[held.key] = held
     if CREATE not in state or state[CREATE].event_id != room.create.event_id:
         raise BadAnswer("a state without the room's create event")
     return state

@@ -1,6 +1,7 @@
 """What is missing is fetched, as far as bounds allow; who lies about it changes nothing."""
 
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 from federation.errors import PeerRefused
@@ -110,6 +111,28 @@ class Missing(Case):
             self.assertEqual([self.peer.asked[name] for name in ("state_ids", "state", "event")], [1, 1, 0])
             await self.assert_state(self.factory.state())
         await self.assert_as_stored()
+
+    async def test_of_a_server_that_knows_only_what_came_before_the_state_after_that_is_made(self) -> None:
+        self.peer.lies["get_missing_events"] = lambda true: {"events": []}
+        for text, rule in (("x", None), ("y", "invite")):
+            if rule is not None:
+                self.factory.set_join_rule(rule)
+            self.factory.send("m.room.topic", {"topic": text}, sender=ALICE, state_key="")  # that is what is missing
+            last = self.factory.message(BOB)
+            answers = iter([refuse, lambda true: true])
+            self.peer.lies["state_ids"] = lambda true, answers=answers: next(answers)(true)
+            self.peer.lies["state"] = refuse
+            self.assertEqual(await self.receive(last), {})
+            await self.assert_state(self.factory.state())
+        await self.assert_as_stored()
+
+    async def test_of_a_server_that_knows_only_what_came_before_no_state_is_made_without_that(self) -> None:
+        self.peer.lies |= {"get_missing_events": lambda true: {"events": []}, "state": refuse}
+        self.factory.send("m.room.topic", {"topic": "x"}, sender=ALICE, state_key="")
+        last = self.factory.message(BOB)
+        answers = cycle([refuse, lambda true: true])
+        self.peer.lies |= {"state_ids": lambda true: next(answers)(true), "event": refuse}
+        self.assertIn(last.event_id, await self.receive(last))
 
     async def test_a_whole_state_of_which_not_all_can_be_had_is_not_taken(self) -> None:
         last = self.messages(3)[-1]
