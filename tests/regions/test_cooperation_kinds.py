@@ -133,7 +133,7 @@ class Lying(CooperationCase):
         statuses = [await self.tell(self.south, f"n{number}", self.notice()) for number in range(102)]
         assert statuses == [200] * 100 + [403] * 2
 
-    async def test_what_a_region_calls_its_rooms_is_a_name_and_nothing_else(self) -> None:
+    async def test_what_a_region_calls_its_rooms_and_cooperations_is_a_name_and_nothing_else(self) -> None:
         notice = await self.propose_from(self.south, "odd")
         for number, (name, status) in enumerate(
             (("Хор", 200), ("<b>Хор", 400), ("Хо\u202eр", 400), ("a\0", 400), ("", 400))
@@ -142,6 +142,9 @@ class Lying(CooperationCase):
             assert await self.tell(self.south, "odd", told) == status, name
         (seen,) = await self.ours.cooperations()
         assert [room["name"] for room in seen["rooms"]] == ["Хор"]
+        for odd in ("a%00b", "a%2Fb", "a.b", "%20", "x" * 65):
+            assert await self.tell(self.south, odd, self.notice()) == 400, odd
+        assert len(await self.ours.cooperations()) == 1
 
     def notice(self) -> dict[str, Any]:
         return {

@@ -9,7 +9,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from federation.ids import UserID
 from federation.transport.agent import Incoming, Outgoing
+from homeserver.rooms.seal import Draft
 from homeserver.schools.demo import PASSWORD
 from homeserver.schools.rights import Kind
 from homeserver.schools.rooms import RoomKey, room_keys
@@ -118,6 +120,24 @@ class Walking(CooperationCase):
         questions = Questions(self.south)
         assert await questions.find_told(subject, self.west) == set()
         assert "GET /event/{eventId}" in await questions.find_told(subject, self.north)
+
+    async def test_a_host_that_encrypts_its_room_gets_no_files_that_were_shown_elsewhere(self) -> None:
+        room_id = await self.open_room(await self.agree())
+        guest = await self.south.log_in("teacher1", PASSWORD)
+        assert await self.join(guest, room_id) == 200
+        uri = await guest.upload(b"secret")
+        school = room_keys(await self.south.running.bureau.desk.load(self.theirs.org_id))
+        encryption = {"algorithm": "m.megolm.v1.aes-sha2"}
+        await self.theirs.admin.set_state(school[RoomKey(Kind.STAFF)], "m.room.encryption", encryption)
+        colleague = await self.south.log_in("teacher2", PASSWORD)
+        where = f"/_matrix/client/v1/media/download/{uri.removeprefix('mxc://')}"
+        assert (await colleague.call("GET", where)).status == 200
+        rooms, room = self.north.running.rooms.doors.rooms, await self.ours.room(room_id)
+        service = UserID(f"@_parta:{self.north.name}")
+        await rooms.append(room, Draft(type="m.room.encryption", sender=service, state_key="", content=encryption))
+        await self.until(lambda room: ("m.room.encryption", "") in room.head.state, self.theirs, room_id)
+        path = f"{V1}/media/download/{uri.rpartition('/')[2]}"
+        assert (await self.south.call_signed(self.north.name, self.north.key, "GET", path)).status == 404
 
     async def check_those_outside(self, *subjects: Subject) -> None:
         """They are as before, also while others of their school are in a room with the south."""

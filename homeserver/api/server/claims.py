@@ -5,7 +5,8 @@ Who belongs to no cooperation with the asking region is answered like one who do
 School: rows 63, 67, 68
 """
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
@@ -17,6 +18,7 @@ from homeserver.schools.cooperation.claims import MOST_PEOPLE, PATH, Claims
 from homeserver.schools.cooperation.notices import PATH as COOPERATIONS
 from homeserver.schools.cooperation.notices import Notice, Notices
 
+_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _People = Annotated[list[Annotated[str, Meta(max_length=255)]], Meta(max_length=MOST_PEOPLE)]
 
 
@@ -47,7 +49,10 @@ def routes(claims: Claims, notices: Notices) -> tuple[Route, ...]:
         return {}
 
     async def take_notice(call: Call) -> Reply:
-        await notices.take(call.origin, call.params["cooperationId"], call.body)
+        cooperation_id = call.params["cooperationId"]
+        if _ID.fullmatch(cooperation_id) is None:
+            raise BadParam("not the id of a cooperation")
+        await notices.take(call.origin, cooperation_id, call.body)
         return {}
 
     one = f"{COOPERATIONS}/{{cooperationId}}"

@@ -166,11 +166,14 @@ def set_used(txn: Txn, origin: ServerName, media_id: str, now_ms: int) -> None:
 
 
 def _load_encrypted_rooms(txn: Txn, user_id: UserID) -> tuple[RoomID, ...]:
-    """Where a person may have shown a file without the server's seeing it."""
+    """Where a person may have shown a file without the server's seeing it; not where other regions are, whatever they
+    say of their rooms: those of cooperations are not encrypted.
+    """
     rows = txn.all(
         "SELECT rooms.room_id FROM memberships JOIN rooms ON rooms.nid = memberships.room_nid"
         " WHERE user_id = ? AND membership = 'join' AND EXISTS (SELECT 1 FROM state_changes c"
-        " WHERE c.room_nid = memberships.room_nid AND c.type = 'm.room.encryption' AND c.state_key = '') LIMIT 100",
+        " WHERE c.room_nid = memberships.room_nid AND c.type = 'm.room.encryption' AND c.state_key = '')"
+        " AND NOT EXISTS (SELECT 1 FROM cooperation_rooms k WHERE k.room_id = rooms.room_id) LIMIT 100",
         (user_id,),
     )
     return tuple(RoomID(room_id) for (room_id,) in rows)
