@@ -1,5 +1,6 @@
 """Cooperation with a region that lies, repeats itself, or is gone when it matters; and each way it can end."""
 
+import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from federation.signatures import sign_json
 from federation.transport.agent import Incoming, Outgoing
 from homeserver.policy import Join, SeeRoom, SendEvent, allows
 from homeserver.schools.demo import PASSWORD
+from homeserver.signing import prepare_next_key
 from tests.kit.region import DAY_MS, Region, now_ms
 from tests.regions.test_cooperation import CLAIMS, COOPERATIONS, CooperationCase, Side
 
@@ -101,6 +103,23 @@ class Forging(CooperationCase):
             assert await self.may(self.ours, self.teacher, self.room_id) == [False] * 3, what
         self.answer = canonical.encode({"claims": [sign_claim(self.claim(), self.south.key)]})
         assert await self.may(self.ours, self.teacher, self.room_id) == [True] * 3
+
+    async def test_a_claim_that_is_signed_with_a_key_which_the_list_has_ended_is_none(self) -> None:
+        old = self.south.key
+        prepare_next_key(self.south.settings.data_dir, secrets.token_bytes)
+        await self.south.restart()
+        new = self.south.key
+        assert new.key_id != old.key_id
+        keys: dict[str, Any] = {
+            old.key_id: {"key": old.verify_key.encode(), "expired_ts": now_ms() - 1},
+            new.key_id: {"key": new.verify_key.encode()},
+        }
+        members = {region.name: {"status": "member"} for region in self.regions}
+        self.publish(self.build_list(regions={**members, self.south.name: {"status": "member", "keys": keys}}))
+        await self.refresh()
+        for key, expected in ((old, False), (new, True)):
+            self.answer = canonical.encode({"claims": [sign_claim(self.claim(), key)]})
+            assert await self.may(self.ours, self.teacher, self.room_id) == [expected] * 3
 
     async def test_a_region_speaks_for_its_own_people_only(self) -> None:
         west = self.make_region("west")
