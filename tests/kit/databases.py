@@ -158,6 +158,14 @@ def make_database(dialect: Dialect) -> Place:
     return _make_sqlite() if dialect == "sqlite" else make_on_cluster(session_cluster(), template=_session_template())
 
 
+def give_sqlite(case: Any) -> None:
+    """Give a test a fresh SQLite database as `db`; what it has there at its end is closed."""
+    place = make_database("sqlite")
+    case.addCleanup(place.remove)
+    case.db = place.open()
+    case.addCleanup(lambda: case.db.close())
+
+
 def make_on_cluster(cluster: Cluster, *, template: str = "template0") -> Place:
     """Make a fresh database on a server, as a copy of `template`."""
     name = f"test_{next(_numbers)}"

@@ -65,7 +65,7 @@ from homeserver.devices.todevice import ToDevice
 from homeserver.policy import Act
 from homeserver.storage.changes import UserDataChanged
 from homeserver.storage.database import Change, Database
-from tests.kit.databases import make_database, reactor_in_use
+from tests.kit.databases import give_sqlite, reactor_in_use
 from tests.kit.wire import Reply, Wire, encode_request
 
 SERVER = ServerName("parta.test")
@@ -133,10 +133,7 @@ class DoorsCase(TestCase):
 
     def setUp(self) -> None:
         if not hasattr(self, "db"):
-            place = make_database("sqlite")
-            self.addCleanup(place.remove)
-            self.db = place.open()
-            self.addCleanup(lambda: self.db.close())
+            give_sqlite(self)
         self.clock = Clock()
         self.clock.advance(START_S)
         self.policy = Judge()

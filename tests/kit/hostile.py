@@ -42,9 +42,9 @@ from tests.kit.elsewhere import Said
 from tests.kit.faults import LoggedFaults
 from tests.kit.peer import FEDERATION, Peer
 from tests.kit.people import Person
-from tests.kit.receiving import sketch
 from tests.kit.region import Region, RegionsCase, find_port, now_ms
 from tests.kit.rooms import RoomFactory, signing_key
+from tests.kit.sketches import sketch
 from tests.kit.wire import Reply
 
 T = TypeVar("T")

@@ -40,7 +40,7 @@ from homeserver.rooms.doors import Doors, build_doors
 from homeserver.rooms.rooms import CAPACITY, Rooms
 from homeserver.rooms.seal import Seal
 from homeserver.storage.database import Change, Database
-from tests.kit.databases import make_database, reactor_in_use
+from tests.kit.databases import give_sqlite, reactor_in_use
 from tests.kit.wire import Reply, Wire, encode_request
 
 SERVER = ServerName("parta.test")
@@ -154,10 +154,7 @@ class HouseCase(TestCase):
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
         if not hasattr(self, "db"):
-            place = make_database("sqlite")
-            self.addCleanup(place.remove)
-            self.db = place.open()
-            self.addCleanup(lambda: self.db.close())
+            give_sqlite(self)
         self.clock = Clock()
         self.clock.advance(START_S)
         self.policy = Judge()

@@ -31,10 +31,11 @@ from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Draft, Seal
 from homeserver.storage.database import Change, Database
 from homeserver.storage.events import RoomEvent
-from tests.kit.databases import make_database, reactor_in_use
+from tests.kit.databases import give_sqlite, reactor_in_use
 from tests.kit.houses import Judge
 from tests.kit.peer import Keys, Peer
 from tests.kit.rooms import BOB, CAROL, START_MS, RoomFactory, signing_key
+from tests.kit.sketches import sketch
 
 SERVER = ServerName("parta.test")
 US = UserID("@us:parta.test")
@@ -58,10 +59,7 @@ class ReceivingCase(TestCase):
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
         if not hasattr(self, "db"):
-            place = make_database("sqlite")
-            self.addCleanup(place.remove)
-            self.db = place.open()
-            self.addCleanup(lambda: self.db.close())
+            give_sqlite(self)
         self.policy = Judge()
         self.told: list[Change] = []
         self.beside: deque[Coroutine[Any, Any, None]] = deque()
@@ -154,22 +152,6 @@ class ReceivingCase(TestCase):
     async def assert_as_stored(self) -> None:
         """What memory says of the room is what the tables say."""
         self.assertEqual(sketch(await self.room()), sketch(await self.reloaded()))
-
-
-def sketch(room: Room) -> dict[str, Any]:
-    """All that a live room is, in plain values."""
-    head = room.shown
-    return {
-        "state": {key: held.event_id for key, held in head.state.items()},
-        "contents": {key: held.event.content for key, held in head.state.items()},
-        "group": (head.group, head.at.base, dict(head.at.delta)),
-        "extremities": [held.event_id for held in head.extremities],
-        "joined": {user: held.event_id for user, held in head.joined.items()},
-        "servers": dict(head.servers),
-        "recent": [(held.stream, held.event_id, held.group, held.replaces) for held in room.recent],
-        "redacted": [held.event_id for held in room.recent if held.redacted_because],
-        "floor": room.recent_floor,
-    }
 
 
 def ids(events: Sequence[Event]) -> list[str]:

@@ -21,6 +21,7 @@ from homeserver.storage.database import Change, Database, StorageUnavailable, Tx
 from homeserver.storage.events import RoomEvent
 from tests.kit.databases import on_both_databases
 from tests.kit.notes import PATIENCE_S, Gate, Refusal
+from tests.kit.sketches import sketch
 
 SERVER = ServerName("parta.test")
 ALICE, BOB = UserID("@alice:parta.test"), UserID("@bob:parta.test")
@@ -48,24 +49,6 @@ def spoil_commit(txn: Txn) -> None:
     reference = "REFERENCES deeds (nid) DEFERRABLE INITIALLY DEFERRED"
     txn.run(f"CREATE TABLE IF NOT EXISTS signatures (nid BIGINT NOT NULL {reference})")
     txn.run("INSERT INTO signatures (nid) VALUES (404)")
-
-
-def sketch(room: Room) -> dict[str, Any]:
-    """All that a live room is, in plain values."""
-    head = room.head
-    return {
-        "state": {key: held.event_id for key, held in head.state.items()},
-        "contents": {key: held.event.content for key, held in head.state.items()},
-        "group": (head.group, head.at.base, dict(head.at.delta)),
-        "extremities": [held.event_id for held in head.extremities],
-        "joined": {user: held.event_id for user, held in head.joined.items()},
-        "servers": dict(head.servers),
-        "levels": (head.levels.users, head.levels.events, head.levels.redact, head.levels.notifications),
-        "recent": [(held.stream, held.event_id, held.group, held.replaces) for held in room.recent],
-        "redacted": [held.event_id for held in room.recent if held.redacted_because],
-        "floor": room.recent_floor,
-        "published": room.published,
-    }
 
 
 class LiveCase(TestCase):

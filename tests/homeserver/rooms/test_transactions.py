@@ -7,17 +7,14 @@ from federation.ids import DeviceID, EventID, UserID
 from homeserver.rooms.transactions import MOST_REQUESTS, Request, Transactions
 from homeserver.storage.database import Database
 from homeserver.storage.events import Origin
-from tests.kit.databases import make_database
+from tests.kit.databases import give_sqlite
 
 
 class Once(TestCase):
     db: Database
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
-        place = make_database("sqlite")
-        self.addCleanup(place.remove)
-        self.db = place.open()
-        self.addCleanup(self.db.close)
+        give_sqlite(self)
         self.transactions = Transactions(self.db, most_held=10)
         self.sent: list[str] = []
 

@@ -11,7 +11,7 @@ from homeserver.schools.rights import Kind
 from homeserver.schools.rounds import EVERY_S, Rounds
 from homeserver.storage.changes import SchoolChanged
 from homeserver.storage.database import Database
-from tests.kit.databases import make_database
+from tests.kit.databases import give_sqlite
 from tests.kit.schools import SERVER, found_school, open_region
 
 YEAR_MS = 365 * 24 * 3600 * 1000
@@ -23,10 +23,7 @@ class Remembering(TestCase):
     db: Database
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
-        place = make_database("sqlite")
-        self.addCleanup(place.remove)
-        self.db = place.open()
-        self.addCleanup(lambda: self.db.close())
+        give_sqlite(self)
         self.region = await open_region(self.db)
         self.story = await found_school(self.region)
         self.pupil = await self.story.take_in("pupil", class_title="9Б")

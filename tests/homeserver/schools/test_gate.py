@@ -20,7 +20,7 @@ from homeserver.schools.organisations import Application
 from homeserver.schools.rights import Kind
 from homeserver.storage.database import Database
 from homeserver.storage.schools.organisations import find_organisation, set_organisation
-from tests.kit.databases import make_database
+from tests.kit.databases import give_sqlite
 from tests.kit.schools import REGION, SERVER, Story, found_school, open_region
 
 MXC = MxcURI(f"mxc://{SERVER}/abc")
@@ -80,10 +80,7 @@ class Gates(TestCase):
     db: Database
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
-        place = make_database("sqlite")
-        self.addCleanup(place.remove)
-        self.db = place.open()
-        self.addCleanup(lambda: self.db.close())
+        give_sqlite(self)
         self.region = await open_region(self.db)
         self.story = story = await found_school(self.region)
         self.boss = story.boss.user_id

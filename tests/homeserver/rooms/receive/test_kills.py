@@ -6,8 +6,9 @@ from typing import Any
 from federation.event import Event
 from homeserver.storage.database import Txn
 from homeserver.storage.received import find_known
-from tests.kit.receiving import ReceivingCase, sketch
+from tests.kit.receiving import ReceivingCase
 from tests.kit.rooms import ALICE, BOB, CAROL
+from tests.kit.sketches import sketch
 
 
 class Killed(BaseException):
