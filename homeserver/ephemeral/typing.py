@@ -3,13 +3,15 @@
 Spec: client-server-api#typing-notifications
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall
 
 from federation.ids import RoomID, UserID
 from homeserver.policy import Ephemeral, Hidden, Policy, RoomFacts
+from homeserver.storage.changes import EventAdded
+from homeserver.storage.database import Change
 from homeserver.streams import Clock, Streams
 
 DEFAULT_MS: Final = 30_000
@@ -60,6 +62,13 @@ class Typing:
         """
         room = await self._check(by, room_id)
         self._stop(room.room_id, by)
+
+    def heed(self, changes: Iterable[Change]) -> None:
+        """Who leaves a room types there no more."""
+        for change in changes:
+            if isinstance(change, EventAdded) and change.event.event.membership in ("leave", "ban"):
+                event = change.event.event
+                self._stop(event.room_id, UserID(event.state_key or ""))
 
     def close(self) -> None:
         """Everybody stops."""

@@ -162,6 +162,7 @@ class Server:
         self.sending.heed(position, changes)
         self.ephemera.heed(changes)
         self.core.streams.advance(position, changes)
+        self.told.typing.heed(changes)
         self.rooms.follower.heed(changes)
         self.remote.heed(changes)
 

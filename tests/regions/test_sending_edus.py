@@ -30,6 +30,21 @@ class Fleeting(AcrossCase):
             await self.settle()
             self.assertEqual(await self.ephemeral(room, "m.typing"), [{"user_ids": seen}])
 
+    async def test_who_leaves_types_no_more_on_either_side(self) -> None:
+        room = await self.share()
+        carol = await self.north.register("carol")
+        await carol.join(room)
+        await self.settle(self.north, self.south)
+        for person, other in ((carol, self.bob), (self.bob, self.alice)):
+            await person.ok("PUT", f"/rooms/{room}/typing/{person.user_id}", {"typing": True})
+            await self.settle(self.north, self.south)
+            await other.sync()
+            await person.leave(room)
+            await self.settle(self.north, self.south)
+            joined = (await other.sync())["rooms"]["join"][room]
+            seen = [each["content"] for each in joined["ephemeral"]["events"] if each["type"] == "m.typing"]
+            self.assertEqual(seen, [{"user_ids": []}])
+
     async def test_a_receipt_is_told_and_a_private_one_never(self) -> None:
         room = await self.share()
         event_id = await self.alice.send(room, "read me")
@@ -64,6 +79,14 @@ class Fleeting(AcrossCase):
             (push,) = edus_of("m.presence", *sent)[-1]["push"]
             self.assertEqual((push["user_id"], push["presence"]), (self.alice.user_id, state))
             self.assertIsInstance(push["last_active_ago"], int)
+
+    async def test_who_comes_into_a_room_of_another_server_is_seen_to_be_there(self) -> None:
+        status = f"/presence/{self.bob.user_id}/status"
+        await self.bob.ok("PUT", status, {"presence": "unavailable", "status_msg": "at home"})
+        await self.share()
+        await self.settle(self.south)
+        shown = await self.alice.ok("GET", status)
+        self.assertEqual((shown["presence"], shown["status_msg"]), ("unavailable", "at home"))
 
     async def test_what_is_not_kept_is_not_told_later(self) -> None:
         room = await self.share()

@@ -21,7 +21,7 @@ from homeserver.outbox.servers.audiences import others_in
 from homeserver.outbox.servers.receipts import build_receipts
 from homeserver.outbox.servers.sending import Sending
 from homeserver.rooms.rooms import Rooms
-from homeserver.storage.changes import ReceiptMoved
+from homeserver.storage.changes import EventAdded, ReceiptMoved
 from homeserver.storage.database import Change, Database, StorageUnavailable
 from homeserver.storage.outbox import load_servers_near
 
@@ -55,10 +55,16 @@ class Ephemera:
     # what is new
 
     def heed(self, changes: Sequence[Change]) -> None:
-        """Take note of what a commit tells: public receipts of ours are told."""
+        """Take note of what a commit tells: public receipts of ours are told, and of who is there that they are, where
+        they join.
+        """
         for change in changes:
             if isinstance(change, ReceiptMoved) and change.kind == "m.read" and self._is_ours(change.user_id):
                 self._tasks.run(self._tell_receipt(change))
+            elif isinstance(change, EventAdded):
+                event = change.event.event
+                if event.membership == "join" and event.state_key in self._present:
+                    self._tasks.run(self._tell_presence(UserID(event.state_key)))
 
     def stir(self, room_id: RoomID) -> None:
         """Typing changed in a room."""
