@@ -10,9 +10,8 @@ from msgspec import Meta, Struct
 
 from federation.ids import ServerName
 from homeserver.api.route import Call, Reply, Route
+from homeserver.api.server.declaring import V1, signed_route
 from homeserver.rooms.giving import Giving
-
-V1 = "/_matrix/federation/v1"
 
 
 class MissingBody(Struct, frozen=True):
@@ -41,21 +40,6 @@ def routes(giving: Giving, server: ServerName, now_ms: Callable[[], int]) -> tup
         return {"events": events}
 
     return (
-        Route(
-            method="GET",
-            path=V1 + "/backfill/{roomId}",
-            handle=backfill,
-            auth="region",
-            rate="region",
-            spec="server-server-api#get_matrixfederationv1backfillroomid",
-        ),
-        Route(
-            method="POST",
-            path=V1 + "/get_missing_events/{roomId}",
-            handle=find_missing,
-            auth="region",
-            rate="region",
-            spec="server-server-api#post_matrixfederationv1get_missing_eventsroomid",
-            body=MissingBody,
-        ),
+        signed_route("GET", V1 + "/backfill/{roomId}", backfill),
+        signed_route("POST", V1 + "/get_missing_events/{roomId}", find_missing, MissingBody),
     )

@@ -7,9 +7,8 @@ from msgspec import Struct
 
 from federation.ids import DeviceID, parse_user_id
 from homeserver.api.route import Call, Reply, Route
+from homeserver.api.server.declaring import V1, signed_route
 from homeserver.devices.remote.serving import KeysForServers
-
-V1 = "/_matrix/federation/v1"
 
 
 class QueryBody(Struct, frozen=True):
@@ -42,30 +41,7 @@ def routes(keys: KeysForServers) -> tuple[Route, ...]:
         return {"one_time_keys": await keys.claim(call.origin, wanted)}
 
     return (
-        Route(
-            method="GET",
-            path=V1 + "/user/devices/{userId}",
-            handle=devices,
-            auth="region",
-            rate="region",
-            spec="server-server-api#get_matrixfederationv1userdevicesuserid",
-        ),
-        Route(
-            method="POST",
-            path=V1 + "/user/keys/query",
-            handle=query,
-            auth="region",
-            rate="region",
-            spec="server-server-api#post_matrixfederationv1userkeysquery",
-            body=QueryBody,
-        ),
-        Route(
-            method="POST",
-            path=V1 + "/user/keys/claim",
-            handle=claim,
-            auth="region",
-            rate="region",
-            spec="server-server-api#post_matrixfederationv1userkeysclaim",
-            body=ClaimBody,
-        ),
+        signed_route("GET", V1 + "/user/devices/{userId}", devices),
+        signed_route("POST", V1 + "/user/keys/query", query, QueryBody),
+        signed_route("POST", V1 + "/user/keys/claim", claim, ClaimBody),
     )

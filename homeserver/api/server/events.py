@@ -9,31 +9,19 @@ from functools import partial
 from federation.ids import ServerName
 from homeserver.api.route import Call, Reply, Route
 from homeserver.api.server.costly import Costly
+from homeserver.api.server.declaring import V1, signed_route
 from homeserver.rooms.giving import Given, Giving, dump
-
-V1 = "/_matrix/federation/v1"
 
 
 def routes(giving: Giving, server: ServerName, now_ms: Callable[[], int]) -> tuple[Route, ...]:
     """The endpoints of events and states."""
     api = _EventsAPI(giving, server, now_ms)
-    endpoints = (
-        ("/event/{eventId}", api.see_event, "get_matrixfederationv1eventeventid"),
-        ("/state/{roomId}", api.see_state, "get_matrixfederationv1stateroomid"),
-        ("/state_ids/{roomId}", api.see_state_ids, "get_matrixfederationv1state_idsroomid"),
-        ("/event_auth/{roomId}/{eventId}", api.see_auth, "get_matrixfederationv1event_authroomideventid"),
-        ("/timestamp_to_event/{roomId}", api.find_dated, "get_matrixfederationv1timestamp_to_eventroomid"),
-    )
-    return tuple(
-        Route(
-            method="GET",
-            path=V1 + path,
-            handle=handle,
-            auth="region",
-            rate="region",
-            spec=f"server-server-api#{anchor}",
-        )
-        for path, handle, anchor in endpoints
+    return (
+        signed_route("GET", V1 + "/event/{eventId}", api.see_event),
+        signed_route("GET", V1 + "/state/{roomId}", api.see_state),
+        signed_route("GET", V1 + "/state_ids/{roomId}", api.see_state_ids),
+        signed_route("GET", V1 + "/event_auth/{roomId}/{eventId}", api.see_auth),
+        signed_route("GET", V1 + "/timestamp_to_event/{roomId}", api.find_dated),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from homeserver.api.route import Call, Reply, Route
+from homeserver.api.server.declaring import V1, V2, signed_route
 from homeserver.rooms.remote.invited import Invitation, Invited
 from homeserver.rooms.remote.third import ThirdParty
 
@@ -46,26 +47,8 @@ def routes(invited: Invited) -> tuple[Route, ...]:
 
     path = "/invite/{roomId}/{eventId}"
     return (
-        Route(
-            method="PUT",
-            path=f"/_matrix/federation/v2{path}",
-            handle=invite,
-            auth="region",
-            rate="region",
-            spec="server-server-api#put_matrixfederationv2inviteroomideventid",
-            body=InviteBody,
-            body_limit=BODY_LIMIT,
-        ),
-        Route(
-            method="PUT",
-            path=f"/_matrix/federation/v1{path}",
-            handle=invite_as_before,
-            auth="region",
-            rate="region",
-            spec="server-server-api#put_matrixfederationv1inviteroomideventid",
-            body=dict[str, Any],
-            body_limit=BODY_LIMIT,
-        ),
+        signed_route("PUT", V2 + path, invite, InviteBody, body_limit=BODY_LIMIT),
+        signed_route("PUT", V1 + path, invite_as_before, dict[str, Any], body_limit=BODY_LIMIT),
     )
 
 
@@ -89,18 +72,10 @@ def third_party_routes(third_party: ThirdParty) -> tuple[Route, ...]:
         return {}
 
     return (
+        signed_route("PUT", V1 + "/exchange_third_party_invite/{roomId}", exchange, dict[str, Any]),
         Route(
             method="PUT",
-            path="/_matrix/federation/v1/exchange_third_party_invite/{roomId}",
-            handle=exchange,
-            auth="region",
-            rate="region",
-            spec="server-server-api#put_matrixfederationv1exchange_third_party_inviteroomid",
-            body=dict[str, Any],
-        ),
-        Route(
-            method="PUT",
-            path="/_matrix/federation/v1/3pid/onbind",
+            path=V1 + "/3pid/onbind",
             handle=bind,
             auth="none",
             rate="invite",

@@ -4,48 +4,30 @@ Spec: server-server-api#joining-rooms, server-server-api#knocking-rooms,
 server-server-api#leaving-rooms-rejecting-invites
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
 from msgspec.json import encode
 
-from homeserver.api.route import JSON_LIMIT, Call, Endpoint, Reply, Route
+from homeserver.api.route import Call, Endpoint, Reply, Route
 from homeserver.api.server.costly import Costly
+from homeserver.api.server.declaring import V1, V2, signed_route
 from homeserver.rooms.remote.resident import Entry, Move, Resident
 
-_V1: Final = "/_matrix/federation/v1"
-_V2: Final = "/_matrix/federation/v2"
 _MOVES: Final[tuple[Move, ...]] = ("join", "knock", "leave")
 
 
 def routes(resident: Resident) -> tuple[Route, ...]:
     """The endpoints of joins, knocks and leaves."""
-    return tuple(_routes(_JoinsAPI(resident)))
-
-
-def _routes(api: "_JoinsAPI") -> Iterator[Route]:
-    for move in _MOVES:
-        yield _route("GET", f"{_V1}/make_{move}/{{roomId}}/{{userId}}", api.proposing(move))
-    yield _route("PUT", f"{_V1}/send_knock/{{roomId}}/{{eventId}}", api.let_knock)
-    yield _route("PUT", f"{_V1}/send_join/{{roomId}}/{{eventId}}", api.let_join_as_before)
-    yield _route("PUT", f"{_V2}/send_join/{{roomId}}/{{eventId}}", api.let_join)
-    yield _route("PUT", f"{_V1}/send_leave/{{roomId}}/{{eventId}}", api.let_leave_as_before)
-    yield _route("PUT", f"{_V2}/send_leave/{{roomId}}/{{eventId}}", api.let_leave)
-
-
-def _route(method: str, path: str, handle: Endpoint) -> Route:
-    anchor = method.lower() + "".join(part for part in path if part not in "/{}")
-    body = dict[str, Any] if method == "PUT" else None
-    return Route(
-        method=method,
-        path=path,
-        handle=handle,
-        auth="region",
-        rate="region",
-        spec=f"server-server-api#{anchor.lower()}",
-        body=body,
-        body_limit=JSON_LIMIT,
+    api, place, body = _JoinsAPI(resident), "{roomId}/{eventId}", dict[str, Any]
+    return (
+        *(signed_route("GET", f"{V1}/make_{move}/{{roomId}}/{{userId}}", api.proposing(move)) for move in _MOVES),
+        signed_route("PUT", f"{V1}/send_knock/{place}", api.let_knock, body),
+        signed_route("PUT", f"{V1}/send_join/{place}", api.let_join_as_before, body),
+        signed_route("PUT", f"{V2}/send_join/{place}", api.let_join, body),
+        signed_route("PUT", f"{V1}/send_leave/{place}", api.let_leave_as_before, body),
+        signed_route("PUT", f"{V2}/send_leave/{place}", api.let_leave, body),
     )
 
 

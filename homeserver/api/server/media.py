@@ -8,11 +8,10 @@ from collections.abc import Callable
 from homeserver.api.client.media import awaited, disposition, patience, read_wanted
 from homeserver.api.errors import MatrixError
 from homeserver.api.route import Answer, Call, FileBody, Reply, Route
+from homeserver.api.server.declaring import V1, signed_route
 from homeserver.media.files import TooLarge
 from homeserver.media.media import Media, Servable
 from homeserver.policy import NotFound
-
-V1 = "/_matrix/federation/v1"
 
 
 def routes(media: Media, token_bytes: Callable[[int], bytes]) -> tuple[Route, ...]:
@@ -32,20 +31,9 @@ def routes(media: Media, token_bytes: Callable[[int], bytes]) -> tuple[Route, ..
             raise MatrixError(413, "M_TOO_LARGE", "Content is too large to thumbnail") from None
         return _answer(found, token_bytes(16).hex())
 
-    endpoints = (
-        ("/media/download/{mediaId}", download, "get_matrixfederationv1mediadownloadmediaid"),
-        ("/media/thumbnail/{mediaId}", thumbnail, "get_matrixfederationv1mediathumbnailmediaid"),
-    )
-    return tuple(
-        Route(
-            method="GET",
-            path=V1 + path,
-            handle=handle,
-            auth="region",
-            rate="region",
-            spec=f"server-server-api#{anchor}",
-        )
-        for path, handle, anchor in endpoints
+    return (
+        signed_route("GET", V1 + "/media/download/{mediaId}", download),
+        signed_route("GET", V1 + "/media/thumbnail/{mediaId}", thumbnail),
     )
 
 

@@ -11,6 +11,7 @@ from federation.ed25519 import SigningKey
 from federation.errors import BadEvent, Refused
 from homeserver.api.errors import MatrixError
 from homeserver.api.route import Call, Reply, Route
+from homeserver.api.server.declaring import signed_route
 from homeserver.rooms.receive.recommender import Recommender
 
 BODY_LIMIT: Final = 2 * 65536
@@ -28,18 +29,7 @@ def routes(recommender: Recommender) -> tuple[Route, ...]:
         except Refused as refusal:
             raise MatrixError(403 if refusal.rule == "acl" else 400, "M_FORBIDDEN", refusal.why) from None
 
-    return (
-        Route(
-            method="POST",
-            path="/_matrix/policy/v1/sign",
-            handle=sign,
-            auth="region",
-            rate="region",
-            spec="server-server-api#post_matrixpolicyv1sign",
-            body=dict[str, Any],
-            body_limit=BODY_LIMIT,
-        ),
-    )
+    return (signed_route("POST", "/_matrix/policy/v1/sign", sign, dict[str, Any], body_limit=BODY_LIMIT),)
 
 
 def key_routes(key: SigningKey | None) -> tuple[Route, ...]:

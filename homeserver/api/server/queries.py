@@ -8,10 +8,9 @@ from homeserver.accounts.openid import OpenIDTokens
 from homeserver.accounts.remoteprofiles import ProfilesForServers
 from homeserver.api.errors import UnknownToken
 from homeserver.api.route import Call, Reply, Route
+from homeserver.api.server.declaring import V1, signed_route
 from homeserver.policy import NotFound
 from homeserver.rooms.levels import RoomsForServers
-
-V1 = "/_matrix/federation/v1"
 
 
 def routes(profiles: ProfilesForServers, rooms: RoomsForServers, tokens: OpenIDTokens) -> tuple[Route, ...]:
@@ -34,23 +33,10 @@ def routes(profiles: ProfilesForServers, rooms: RoomsForServers, tokens: OpenIDT
             raise UnknownToken
         return {"sub": owner}
 
-    endpoints = (
-        ("/query/profile", profile, "get_matrixfederationv1queryprofile"),
-        ("/query/directory", directory, "get_matrixfederationv1querydirectory"),
-        ("/query/{queryType}", other, "get_matrixfederationv1queryquerytype"),
-    )
     return (
-        *(
-            Route(
-                method="GET",
-                path=V1 + path,
-                handle=handle,
-                auth="region",
-                rate="region",
-                spec=f"server-server-api#{anchor}",
-            )
-            for path, handle, anchor in endpoints
-        ),
+        signed_route("GET", V1 + "/query/profile", profile),
+        signed_route("GET", V1 + "/query/directory", directory),
+        signed_route("GET", V1 + "/query/{queryType}", other),
         Route(
             method="GET",
             path=V1 + "/openid/userinfo",

@@ -9,10 +9,10 @@ from msgspec import Meta, Struct
 
 from homeserver.api.client.directory import Terms
 from homeserver.api.route import Call, Reply, Route
+from homeserver.api.server.declaring import V1, signed_route
 from homeserver.rooms.directory import MOST_ROOMS, Directory, Search
 from homeserver.rooms.levels import RoomsForServers
 
-V1 = "/_matrix/federation/v1"
 _NOTHING: Final = {"chunk": [], "total_room_count_estimate": 0}
 """The rooms of a third party's network, which other servers are not told of."""
 
@@ -49,29 +49,7 @@ def routes(directory: Directory, rooms: RoomsForServers) -> tuple[Route, ...]:
         return await rooms.level(call.origin, call.params["roomId"], suggested_only=suggested_only)
 
     return (
-        Route(
-            method="GET",
-            path=V1 + "/publicRooms",
-            handle=page,
-            auth="region",
-            rate="region",
-            spec="server-server-api#get_matrixfederationv1publicrooms",
-        ),
-        Route(
-            method="POST",
-            path=V1 + "/publicRooms",
-            handle=search,
-            auth="region",
-            rate="region",
-            spec="server-server-api#post_matrixfederationv1publicrooms",
-            body=ListingBody,
-        ),
-        Route(
-            method="GET",
-            path=V1 + "/hierarchy/{roomId}",
-            handle=level,
-            auth="region",
-            rate="region",
-            spec="server-server-api#get_matrixfederationv1hierarchyroomid",
-        ),
+        signed_route("GET", V1 + "/publicRooms", page),
+        signed_route("POST", V1 + "/publicRooms", search, ListingBody),
+        signed_route("GET", V1 + "/hierarchy/{roomId}", level),
     )

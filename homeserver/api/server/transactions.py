@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from homeserver.api.errors import RateLimited
 from homeserver.api.route import Call, Reply, Route
+from homeserver.api.server.declaring import V1, signed_route
 from homeserver.rooms.receive.transactions import MOST_EDUS, MOST_PDUS, TooManyAtOnce, Transactions
 
 BODY_LIMIT: Final = (MOST_PDUS + MOST_EDUS) * 65536 * 2
@@ -34,14 +35,5 @@ def routes(transactions: Transactions) -> tuple[Route, ...]:
             raise RateLimited(_BUSY_MS) from None
 
     return (
-        Route(
-            method="PUT",
-            path="/_matrix/federation/v1/send/{txnId}",
-            handle=send,
-            auth="region",
-            rate="transaction",
-            spec="server-server-api#put_matrixfederationv1sendtxnid",
-            body=TransactionBody,
-            body_limit=BODY_LIMIT,
-        ),
+        signed_route("PUT", V1 + "/send/{txnId}", send, TransactionBody, rate="transaction", body_limit=BODY_LIMIT),
     )

@@ -7,6 +7,7 @@ from msgspec.json import encode
 
 from homeserver import VERSION
 from homeserver.api.route import Call, Reply, Route
+from homeserver.api.server.declaring import V1
 
 _VERSION = encode({"server": {"name": "Parta", "version": VERSION}})
 
@@ -16,7 +17,7 @@ def routes() -> tuple[Route, ...]:
     return (
         Route(
             method="GET",
-            path="/_matrix/federation/v1/version",
+            path=V1 + "/version",
             handle=_see_version,
             auth="none",
             rate="other",
