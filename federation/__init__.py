@@ -3,10 +3,9 @@
 Everything here is a value or a pure function of values: no socket, clock, database, chance, Twisted or async, except in
 `federation.transport`. Time and randomness are arguments, so each rule can be tested by a table and run in any thread.
 
-Imports run one way: `errors` <- `ids`, `canonical`, `unpadded`, `ed25519`, `versions` <- `pdu` <- `redaction` <-
-`hashes` <- `signatures`, `event` <- `keys`, `requests`, `auth`, `resolution` <- `regions`; `discovery` needs none of
-these. Callers take events from
-`federation.event`, keys from `federation.ed25519`.
+Imports run one way: `errors` <- `ids`, `canonical`, `pieces`, `unpadded`, `ed25519`, `versions` <- `pdu` <- `redaction`
+<- `hashes` <- `signatures`, `event` <- `keys`, `claims`, `auth` <- `regions`, `resolution`. `requests` and `discovery`
+need the first row only, `paths` nothing. Callers take events from `federation.event`, keys from `federation.ed25519`.
 
 Three kinds of trouble, never mixed: `Refused` (a rule says no), `RemoteFault` (a peer sent what it must not), and any
 other exception, which is our own bug. Parsers are strict and raise only what they declare, whatever bytes they are

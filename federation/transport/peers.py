@@ -35,9 +35,9 @@ LEAST_S: Final = 5.0
 _AWAY: Final = frozenset({502, 503, 504})
 """What a proxy answers for a server that is away."""
 _REPEATABLE: Final = frozenset({"GET", "PUT"})
+"""What may be sent twice: a PUT request of federation names what it brings, so that it counts once."""
 _OURS: Final = "/_parta/"
-"""What may be asked twice: federation's PUT requests name what they bring, and what regions ask beside Matrix asks for
-what is so, or says it."""
+"""Paths of what regions ask of each other beside Matrix; all of it may be sent twice, whatever the method."""
 _log: Final = logging.getLogger(__name__)
 
 A = TypeVar("A", Incoming, Download)

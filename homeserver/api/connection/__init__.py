@@ -2,8 +2,8 @@
 
 Twisted's channel does the protocol (lines, transfer codings, pipelining, back-pressure). `channel` gives it deadlines
 that a slow sender cannot stretch; `request` has a request looked up as soon as its head is there, and writes an answer
-in one piece; `pump` sends files. What is answered is decided in `homeserver.api.edge`. Nothing else of the server but
-the console knows Twisted's web.
+in one piece; `pump` sends files. What is answered is decided in `homeserver.api.edge`. Nothing else of the server
+knows Twisted's web.
 """
 
 from homeserver.api.connection.channel import EdgeChannel, EdgeFactory
