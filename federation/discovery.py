@@ -9,14 +9,13 @@ Spec: server-server-api#resolving-server-names
 import re
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from typing import Final, NamedTuple
 
 import msgspec
 
 from federation import canonical
 from federation.errors import BadAnswer, BadIdentifier, BadJSON
-from federation.ids import ServerName, parse_server_name, split_server_name
+from federation.ids import ServerName, is_address, parse_server_name, split_server_name
 
 DEFAULT_PORT: Final = 8448
 SERVICES: Final = ("_matrix-fed._tcp", "_matrix._tcp")
@@ -135,15 +134,6 @@ def failure_kept_for_ms(failures: int) -> int:
     Spec: server-server-api#resolving-server-names
     """
     return min(SHORTEST_MS << min(max(failures - 1, 0), 10), LONGEST_FAILURE_MS)
-
-
-def is_address(host: str) -> bool:
-    """Whether the host of a server name is an IP address; an IPv6 one has its brackets."""
-    try:
-        ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 def _draw(records: Sequence[Record], chance: float) -> Record:

@@ -103,6 +103,23 @@ def split_server_name(text: str) -> tuple[str, int | None]:
     return host, None if port is None else int(port)
 
 
+def is_address(host: str) -> bool:
+    """Whether the host of a server name is an IP address; an IPv6 one has its brackets."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def find_server_name(text: object) -> ServerName | None:
+    """The server name that a stranger's value is; None for what is none."""
+    try:
+        return parse_server_name(text) if isinstance(text, str) else None
+    except BadIdentifier:
+        return None
+
+
 def parse_mxc(text: str) -> tuple[ServerName, str]:
     """`(server, media ID)` of an `mxc://server/media` URI; neither can climb out of a directory.
 
@@ -152,15 +169,15 @@ def check_localpart(localpart: str) -> None:
         raise BadIdentifier("a localpart holds only a-z 0-9 . _ = - / +")
 
 
-def fits(text: str, limit: int = MAX_ID_BYTES) -> bool:
-    """Whether a string is at most `limit` bytes of UTF-8; a lone surrogate has no UTF-8 and does not fit.
+def fits(text: str) -> bool:
+    """Whether a string is at most 255 bytes of UTF-8; a lone surrogate has no UTF-8 and does not fit.
 
     Spec: client-server-api#size-limits
     """
     if text.isascii():
-        return len(text) <= limit
+        return len(text) <= MAX_ID_BYTES
     try:
-        return len(text) <= limit and len(text.encode()) <= limit
+        return len(text) <= MAX_ID_BYTES and len(text.encode()) <= MAX_ID_BYTES
     except UnicodeEncodeError:
         return False
 

@@ -1,4 +1,4 @@
-"""Requests between servers, signed by the one that asks.
+"""Requests between servers, signed by the one that asks, and of whom it may speak in them.
 
 Spec: server-server-api#request-authentication
 """
@@ -11,8 +11,8 @@ import msgspec
 
 from federation import canonical
 from federation.ed25519 import SigningKey, VerifyKey, is_ed25519_key_id
-from federation.errors import BadIdentifier, BadRequestAuth
-from federation.ids import ServerName, parse_server_name
+from federation.errors import BadIdentifier, BadRequestAuth, Refused
+from federation.ids import ServerName, UserID, parse_server_name, parse_user_id, server_of
 from federation.unpadded import encode_base64, find_base64
 
 MAX_BODY_DEPTH: Final = canonical.MAX_DEPTH + 8
@@ -91,6 +91,18 @@ def check_request(
         raise BadRequestAuth(f"nobody can sign that: {error}") from None
     if signature is None or not key.has_signed(message, signature):
         raise BadRequestAuth("the signature is wrong")
+
+
+def parse_spoken_of(origin: ServerName, user_id: object) -> UserID:
+    """The user that another server tells something of: one of its own people, for it speaks of nobody else.
+
+    Raises: BadIdentifier; Refused.
+    Spec: server-server-api#edus
+    """
+    person = parse_user_id(user_id if isinstance(user_id, str) else "")
+    if server_of(person) != origin:
+        raise Refused("edu", "a server speaks of its own people only")
+    return person
 
 
 def _signed_request(

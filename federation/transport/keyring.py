@@ -17,10 +17,9 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThreadPool
 
 from federation import canonical
-from federation.discovery import is_address
 from federation.ed25519 import VerifyKey
 from federation.errors import BadServerKeys, BadSignature, PeerUnreachable, Refused, RemoteFault
-from federation.ids import EventID, ServerName, split_server_name
+from federation.ids import EventID, ServerName, is_address, split_server_name
 from federation.keys import (
     ServerKeys,
     build_key_finder,

@@ -15,6 +15,7 @@ import msgspec
 
 from federation.errors import BadAnswer, BadIdentifier, Refused
 from federation.ids import EventID, RoomID, ServerName, UserID, fits, parse_user_id, server_of
+from federation.requests import parse_spoken_of
 from homeserver.ephemeral.presence import LONGEST_STATUS, STATES, Presence, Presences, State
 from homeserver.ephemeral.typing import Typing
 from homeserver.policy import Ephemeral, Policy, RoomFacts, allows
@@ -60,7 +61,7 @@ class EphemeralNews:
         Raises: BadAnswer; BadIdentifier; Refused.
         Spec: server-server-api#typing-notifications
         """
-        person = _read_user(origin, content.get("user_id"))
+        person = parse_spoken_of(origin, content.get("user_id"))
         room_id, is_typing = content.get("room_id"), content.get("typing")
         if not isinstance(room_id, str) or not isinstance(is_typing, bool):
             raise BadAnswer("not a typing notification")
@@ -116,7 +117,7 @@ class EphemeralNews:
         heard = {}
         for told in push:
             try:
-                person = _read_user(origin, told.get("user_id") if isinstance(told, dict) else None)
+                person = parse_spoken_of(origin, told.get("user_id") if isinstance(told, dict) else None)
             except (BadIdentifier, Refused):
                 continue
             heard[person] = told
@@ -136,14 +137,6 @@ class EphemeralNews:
             status=status[:LONGEST_STATUS] if isinstance(status, str) and status else None,
             active_ms=self._presences.now_ms() - ago_ms if is_number and ago_ms is not None else None,
         )
-
-
-def _read_user(origin: ServerName, user_id: object) -> UserID:
-    """Somebody of the server that speaks of them."""
-    person = parse_user_id(user_id if isinstance(user_id, str) else "")
-    if server_of(person) != origin:
-        raise Refused("edu", "a server speaks of its own people only")
-    return person
 
 
 def _read_receipts(room_id: RoomID, receipts: Mapping[str, Any]) -> Iterator[ReceiptMoved]:

@@ -7,14 +7,13 @@ import re
 from collections.abc import Mapping
 from fnmatch import translate
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Any, Final
 
 import msgspec
 
 from federation.errors import BadIdentifier, Refused
 from federation.event import Event
-from federation.ids import ServerName, split_server_name
+from federation.ids import ServerName, is_address, split_server_name
 from homeserver.policy import RoomFacts
 
 MOST_RULES: Final = 1000
@@ -38,7 +37,7 @@ class AccessList:
             host = split_server_name(server)[0].lower()
         except BadIdentifier:
             return False
-        if not self._literals and _is_literal(host):
+        if not self._literals and is_address(host):
             return False
         if self._deny.fullmatch(host) is not None:
             return False
@@ -72,11 +71,3 @@ def _compile(patterns: Any) -> re.Pattern[str]:
         return re.compile(r"(?!)")
     globs = [translate(each.lower().replace("[", "[[]")) for each in patterns[:MOST_RULES] if isinstance(each, str)]
     return re.compile("|".join(globs) or r"(?!)")
-
-
-def _is_literal(host: str) -> bool:
-    try:
-        ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from federation.errors import BadAnswer, BadIdentifier, Refused, RemoteFault
-from federation.ids import EventID, RoomID, ServerName, UserID, parse_server_name
+from federation.errors import BadAnswer, Refused, RemoteFault
+from federation.ids import EventID, RoomID, ServerName, UserID, find_server_name, parse_server_name
 from federation.transport.peers import Peers
 from homeserver.policy import LookElsewhere, NotFound, Policy, allows
 from homeserver.rooms.directory import MOST_ROOMS, Search
@@ -99,7 +99,7 @@ class RoomsAfar:
     async def _find(self, by: UserID, room_id: str, via: Iterable[str], suggested_only: bool) -> Level | None:
         key, now_ms = (room_id, suggested_only), self.now_ms()
         known = self._known.get(key)
-        acts = [LookElsewhere(by=by, server=server) for server in _servers(via)]
+        acts = [LookElsewhere(by=by, server=server) for server in map(find_server_name, via) if server is not None]
         servers = [act.server for act in acts if await allows(self._policy, act)]
         if servers and known is not None and known[0] > now_ms:
             return known[1]
@@ -148,16 +148,6 @@ class RoomsAfar:
             if is_good and type(found_ms) is int and (found_ms <= at_ms if backwards else found_ms >= at_ms):
                 return Dated(server, EventID(str(event_id)), found_ms)
         return None
-
-
-def _servers(via: Iterable[str]) -> list[ServerName]:
-    found = []
-    for name in via:
-        try:
-            found.append(parse_server_name(name))
-        except BadIdentifier:
-            continue
-    return found
 
 
 def _read_page(answer: Mapping[str, Any], limit: int) -> dict[str, Any]:

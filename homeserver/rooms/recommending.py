@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from federation.ed25519 import VerifyKey, parse_verify_key
-from federation.errors import BadEvent, BadIdentifier, BadKey, BadSignature, PeerRefused, Refused, RemoteFault
+from federation.errors import BadKey, BadSignature, PeerRefused, Refused, RemoteFault
 from federation.event import Event
-from federation.ids import ServerName, parse_server_name
+from federation.ids import ServerName, find_server_name
 from federation.signatures import POLICY_KEY_ID, add_signature, check_policy_signature, sign_event
 from homeserver.rooms.head import Head
 from homeserver.rooms.seal import Seal
@@ -45,15 +45,13 @@ def find_policy_server(head: Head) -> PolicyServer | None:
     event = head.find(POLICY)
     if event is None:
         return None
-    via, keys = event.content.get("via"), event.content.get("public_keys")
+    server, keys = find_server_name(event.content.get("via")), event.content.get("public_keys")
+    if server is None or server not in head.servers or not isinstance(keys, dict):
+        return None
     try:
-        server = parse_server_name(via) if isinstance(via, str) else None
-        key = parse_verify_key(keys.get("ed25519")) if isinstance(keys, dict) else None
-    except (BadIdentifier, BadKey):
+        return PolicyServer(server, parse_verify_key(keys.get("ed25519")))
+    except BadKey:
         return None
-    if server is None or key is None or server not in head.servers:
-        return None
-    return PolicyServer(server, key)
 
 
 def needs_recommending(event: Event) -> bool:
@@ -111,7 +109,7 @@ async def ask_for(ask: AskToSign | None, used: PolicyServer, event: Event) -> Ev
         check_policy_signature(signed, *used)
     except PeerRefused as refusal:
         raise NotRecommended(f"the room's policy server does not recommend it: {refusal}", refusal) from None
-    except (RemoteFault, Refused, BadEvent) as fault:
+    except (RemoteFault, Refused) as fault:
         raise NotRecommended(f"the room's policy server does not recommend it: {fault}") from None
     return signed
 

@@ -56,7 +56,22 @@ NO_SERVERS = [
 @pytest.mark.parametrize(("text", "parts"), SERVERS.items())
 def test_a_server_name_is_a_host_and_perhaps_a_port(text, parts):
     assert ids.split_server_name(text) == parts
-    assert ids.parse_server_name(text) == text
+    assert ids.parse_server_name(text) == ids.find_server_name(text) == text
+
+
+@pytest.mark.parametrize("value", [*NO_SERVERS, *NOT_STRINGS])
+def test_where_there_is_no_server_name_none_is_found(value):
+    assert ids.find_server_name(value) is None
+
+
+@pytest.mark.parametrize("host", ["1.2.3.4", "[1234:5678::abcd]", "[::ffff:1.2.3.4]"])
+def test_a_host_may_be_an_address(host):
+    assert ids.is_address(host)
+
+
+@pytest.mark.parametrize("host", ["matrix.org", "localhost", "1.2.3.4.5", "1.2.3", "1.2.3.256"])
+def test_a_name_that_looks_like_an_address_is_none(host):
+    assert not ids.is_address(host)
 
 
 @pytest.mark.parametrize("text", [*NO_SERVERS, *NOT_STRINGS], ids=repr)

@@ -6,8 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation import canonical
-from federation.errors import BadJSON, BadRequestAuth
-from federation.requests import MAX_BODY_DEPTH, XMatrix, build_request_auth, check_request, parse_request_auth
+from federation.errors import BadIdentifier, BadJSON, BadRequestAuth, Refused
+from federation.requests import (
+    MAX_BODY_DEPTH,
+    XMatrix,
+    build_request_auth,
+    check_request,
+    parse_request_auth,
+    parse_spoken_of,
+)
 from tests.kit.pdus import signing_key
 
 ONE, TWO = "one.example", "two.example:8448"
@@ -193,3 +200,18 @@ def test_quoting_escaping_order_and_space_do_not_change_what_is_said(signature, 
     assert parse_request_auth(header) == XMatrix(
         origin="one.example", destination="two.example", key_id="ed25519:a_1", signature=signature
     )
+
+
+def test_a_server_speaks_of_its_own_people():
+    assert parse_spoken_of("one.example", "@alice:one.example") == "@alice:one.example"
+
+
+def test_a_server_does_not_speak_of_the_people_of_another():
+    with pytest.raises(Refused):
+        parse_spoken_of("one.example", "@alice:two.example")
+
+
+@pytest.mark.parametrize("user_id", [None, 5, "alice", "@alice", {}])
+def test_a_server_that_names_nobody_speaks_of_nobody(user_id):
+    with pytest.raises(BadIdentifier):
+        parse_spoken_of("one.example", user_id)

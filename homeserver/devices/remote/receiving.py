@@ -6,8 +6,9 @@ Spec: server-server-api#device-management, server-server-api#send-to-device-mess
 from collections.abc import Mapping
 from typing import Any, Final
 
-from federation.errors import BadAnswer, Refused
-from federation.ids import DeviceID, ServerName, UserID, fits, parse_user_id, server_of
+from federation.errors import BadAnswer
+from federation.ids import DeviceID, ServerName, UserID, fits
+from federation.requests import parse_spoken_of
 from homeserver.devices.remote.asking import find_identity_keys, read_cross_signing, read_stream_id
 from homeserver.devices.remote.lists import RemoteLists, Update
 from homeserver.devices.todevice import ALL_DEVICES, MOST_PEOPLE, encode_message
@@ -37,7 +38,7 @@ class DeviceNews:
         Raises: BadAnswer; BadIdentifier; Refused.
         Spec: server-server-api#device-management
         """
-        user_id = _read_user(origin, content.get("user_id"))
+        user_id = parse_spoken_of(origin, content.get("user_id"))
         device_id, before = content.get("device_id"), content.get("prev_id", [])
         if not isinstance(device_id, str) or not fits(device_id):
             raise BadAnswer("not a change of a device list")
@@ -54,7 +55,7 @@ class DeviceNews:
         Raises: BadIdentifier; Refused.
         Spec: server-server-api#end-to-end-encryption
         """
-        user_id = _read_user(origin, content.get("user_id"))
+        user_id = parse_spoken_of(origin, content.get("user_id"))
         stored = await self._database.read(keys.load_cross_signing_keys, [user_id])
         master = next((key for key in stored if key.usage == "master"), None)
         new = read_cross_signing(user_id, content, master)
@@ -69,7 +70,7 @@ class DeviceNews:
         Raises: BadAnswer; BadIdentifier; Refused; Invalid for a message that is too large.
         Spec: server-server-api#send-to-device-messaging
         """
-        sender = _read_user(origin, content.get("sender"))
+        sender = parse_spoken_of(origin, content.get("sender"))
         kind, message_id, messages = content.get("type"), content.get("message_id"), content.get("messages")
         if not isinstance(kind, str) or not fits(kind) or not isinstance(message_id, str) or not fits(message_id):
             raise BadAnswer("not a message for devices")
@@ -86,14 +87,6 @@ class DeviceNews:
 
     async def _may_send(self, sender: UserID, person: UserID, kind: str) -> bool:
         return await allows(self._policy, SendToDevice(by=sender, person=person, type=kind))
-
-
-def _read_user(origin: ServerName, user_id: object) -> UserID:
-    """Somebody of the server that speaks of them."""
-    person = parse_user_id(user_id if isinstance(user_id, str) else "")
-    if server_of(person) != origin:
-        raise Refused("edu", "a server speaks of its own people only")
-    return person
 
 
 def _take(txn: Txn, origin: ServerName, message_id: str, messages: Mapping[UserID, Mapping[str, bytes]]) -> None:

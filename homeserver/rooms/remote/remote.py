@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from federation.errors import BadAnswer, BadIdentifier, PeerRefused
-from federation.ids import EventID, RoomAlias, RoomID, ServerName, UserID, parse_server_name, server_of
+from federation.errors import BadAnswer, PeerRefused
+from federation.ids import EventID, RoomAlias, RoomID, ServerName, UserID, find_server_name, server_of
 from homeserver.rooms.beyond import Entering
 from homeserver.rooms.remote.departing import Departing
 from homeserver.rooms.remote.ground import Ground
@@ -77,10 +77,5 @@ def _room_in(answer: Mapping[str, Any]) -> str:
 
 def _servers_in(answer: Mapping[str, Any]) -> list[ServerName]:
     servers = answer.get("servers")
-    found = []
-    for each in servers[:_MOST_SERVERS] if isinstance(servers, list) else ():
-        try:
-            found.append(parse_server_name(each))
-        except (BadIdentifier, TypeError, AttributeError):
-            continue
-    return found
+    listed = servers[:_MOST_SERVERS] if isinstance(servers, list) else []
+    return [server for server in map(find_server_name, listed) if server is not None]
