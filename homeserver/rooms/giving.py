@@ -19,7 +19,6 @@ from homeserver.policy import NotFound
 from homeserver.rooms.acl import check_acl
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
-from homeserver.rooms.servers import servers_of
 from homeserver.storage.database import Database, Txn
 from homeserver.storage.events import RoomEvent, Standing
 from homeserver.storage.given import (
@@ -148,7 +147,7 @@ class Giving:
         Raises: Refused, alike for a room that is not and for one it is not in.
         """
         room = await self._rooms.load(room_id)
-        if room is not None and origin not in servers_of(room):
+        if room is not None and origin not in room.shown.servers:
             event_ids = await self._db.read(find_witnessed, room.record, origin, event_ids)
             room = room if event_ids else None
         if room is None:

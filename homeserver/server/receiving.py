@@ -11,11 +11,12 @@ from homeserver.api.server import backfill, events, policy, transactions
 from homeserver.rooms.backfill import Backfill
 from homeserver.rooms.giving import Giving
 from homeserver.rooms.receive.adopt import Adoption
-from homeserver.rooms.receive.intake import Turns, World
+from homeserver.rooms.receive.intake import World
 from homeserver.rooms.receive.outside import Outside
 from homeserver.rooms.receive.receiver import Receiver
 from homeserver.rooms.receive.recommender import Recommender
 from homeserver.rooms.receive.transactions import Transactions
+from homeserver.rooms.turns import Turns
 from homeserver.server.core import Core
 from homeserver.server.region import RegionParts
 from homeserver.server.rooms import RoomParts

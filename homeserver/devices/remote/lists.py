@@ -81,7 +81,7 @@ class RemoteLists:
 
     async def resume(self) -> None:
         """Ask again for the lists that were stale when the last run ended."""
-        self._renew_soon(await self._database.read(remotedevices.load_stale, UserID(""), MOST_WAITING))
+        self.renew_soon(await self._database.read(remotedevices.load_stale, UserID(""), MOST_WAITING))
         self._sweep_soon()
 
     def stop(self) -> None:
@@ -103,7 +103,7 @@ class RemoteLists:
         """Take one change of a list; of who is in no room with ours nothing is kept or told."""
         self._overtake(update.user_id)
         if await self._database.write(_update, update):
-            self._renew_soon([update.user_id])
+            self.renew_soon([update.user_id])
 
     async def update_cross_signing(self, user_id: UserID, new: Sequence[CrossSigningKey]) -> None:
         """Take new cross-signing keys of somebody."""
@@ -149,9 +149,6 @@ class RemoteLists:
 
     def renew_soon(self, people: Iterable[UserID]) -> None:
         """Ask for lists in the background."""
-        self._renew_soon(people)
-
-    def _renew_soon(self, people: Iterable[UserID]) -> None:
         for user_id in people:
             going_on = self._running.get(user_id) or self._resting.get(user_id)
             if going_on is not None:
@@ -169,7 +166,7 @@ class RemoteLists:
 
     def _wake(self, user_id: UserID) -> None:
         if self._resting.pop(user_id).again:
-            self._renew_soon([user_id])
+            self.renew_soon([user_id])
 
     async def _try(self, user_id: UserID) -> None:
         """Ask for a list; where that fails let our people ask themselves."""

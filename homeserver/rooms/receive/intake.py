@@ -29,8 +29,6 @@ from homeserver.storage.database import Database, StorageUnavailable
 from homeserver.storage.events import RoomEvent
 from homeserver.storage.state import append_group
 
-__all__ = ["Batch", "Intake", "Outcomes", "Turns", "World"]
-
 _TRIES: Final = 5
 _MOST_WAITS: Final = 1000
 """How often states are fetched for the events of one intake, at most."""

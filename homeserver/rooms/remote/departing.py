@@ -11,12 +11,10 @@ from federation.event import Event
 from federation.ids import RoomID, ServerName, UserID
 from homeserver.policy import Hidden, Invalid, Knock, Leave, NotFound
 from homeserver.rooms.beyond import Entering
-from homeserver.rooms.outlying import OutlyingRoom
 from homeserver.rooms.remote.faults import ASKING_FAULTS, IncompatibleVersion
 from homeserver.rooms.remote.ground import Ground
 from homeserver.rooms.remote.handshake import Wanted, choose_servers, make_event, send_event, try_each
-from homeserver.rooms.remote.joining import servers_by
-from homeserver.rooms.remote.outlying import Outlying, load_outlying, set_move
+from homeserver.rooms.remote.outlying import Outlying, build_seen, load_outlying, servers_by, set_move
 from homeserver.rooms.remote.stripped import strip_all
 from homeserver.rooms.seal import Draft, Place
 from homeserver.storage.invites import Shown
@@ -42,7 +40,7 @@ class Departing:
             if not ground.lacks(await ground.rooms.load(wanted.room_id)):
                 return False
             known = await load_outlying(ground.database, wanted.person, wanted.room_id)
-            await ground.policy.check(Knock(by=wanted.person, room=_seen(wanted.person, RoomID(wanted.room_id), known)))
+            await ground.policy.check(Knock(by=wanted.person, room=build_seen(wanted.person, wanted.room_id, known)))
             servers = choose_servers(ground, wanted.room_id, wanted.via, servers_by(known))
 
             async def go(server: ServerName) -> None:
@@ -71,7 +69,7 @@ class Departing:
                 return
             if known is None or known.membership.membership not in WAITING:
                 raise Hidden
-            await ground.policy.check(Leave(by=person, room=_seen(person, known.record.room_id, known)))
+            await ground.policy.check(Leave(by=person, room=build_seen(person, known.record.room_id, known)))
             wanted = Wanted(person=person, room_id=known.record.room_id, move="leave", content=content)
             servers = choose_servers(ground, room_id, servers_by(known))
 
@@ -99,7 +97,3 @@ class Departing:
         async with self._ground.world.turns.of(event.room_id):
             if self._ground.lacks(await self._ground.rooms.load(event.room_id)):
                 await set_move(self._ground, event, shown)
-
-
-def _seen(person: UserID, room_id: RoomID, known: Outlying | None) -> OutlyingRoom:
-    return OutlyingRoom(room_id, {} if known is None else {person: known.membership.membership})

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from federation.ids import ServerName
 from homeserver.policy import Policy
 from homeserver.rooms.receive.adopt import Adoption
-from homeserver.rooms.receive.intake import Turns, World
+from homeserver.rooms.receive.intake import World
 from homeserver.rooms.receive.outside import Asks, Outside
 from homeserver.rooms.receive.receiver import Receiver
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Seal
 from homeserver.rooms.servers import may_know
+from homeserver.rooms.turns import Turns
 from homeserver.storage.database import Database
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from federation.errors import BadAnswer, BadIdentifier, PeerRefused
-from federation.event import Event, EventFields, parse_template, seal_event
-from federation.ids import RoomID, ServerName, UserID, find_server_of, parse_server_name
+from federation.errors import BadAnswer, BadEvent, PeerRefused
+from federation.event import Event, EventFields, parse_event, parse_template, seal_event
+from federation.ids import RoomID, ServerName, UserID, find_server_name, find_server_of
 from federation.versions import ROOM_VERSIONS, RoomVersion, find_room_version
 from homeserver.rooms.remote.faults import ASKING_FAULTS, IncompatibleVersion, explain
 from homeserver.rooms.remote.ground import Ground
@@ -101,6 +101,20 @@ async def send_event(
     return await ground.peers.ask(server, "PUT", f"{_V1}/{path}", body=body, **bounds)  # type: ignore[arg-type]
 
 
+def read_signed(made: Event, answer: object) -> Event:
+    """An event of ours as another server gives it back with its signature.
+
+    Raises: BadAnswer when it is not the same event any more.
+    """
+    try:
+        signed = parse_event(answer, made.version)  # type: ignore[arg-type]  # whatever it is not is a BadEvent
+    except BadEvent as fault:
+        raise BadAnswer(f"the server gives no event back: {fault}") from None
+    if signed.event_id != made.event_id or signed.content != made.content:
+        raise BadAnswer("the server gives another event back than it was given")
+    return signed
+
+
 async def try_each(ground: Ground, servers: Iterable[ServerName], go: Callable[[ServerName], Awaitable[T]]) -> T:
     """What comes of the first server that is of help.
 
@@ -125,14 +139,7 @@ def choose_servers(ground: Ground, room_id: str, *given: Iterable[str]) -> list[
     named = [server for servers in given for server in servers]
     domain = find_server_of(RoomID(room_id))
     found = dict.fromkeys(named if domain is None else [*named, domain])
-    return [server for each in found if (server := _parse(each)) not in (None, ground.server)][:MOST_SERVERS]
-
-
-def _parse(name: str) -> ServerName | None:
-    try:
-        return parse_server_name(name)
-    except BadIdentifier:
-        return None
+    return [server for each in found if (server := find_server_name(each)) not in (None, ground.server)][:MOST_SERVERS]
 
 
 def _quote(text: str) -> str:

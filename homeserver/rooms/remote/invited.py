@@ -19,7 +19,7 @@ from homeserver.rooms.membership import RoomBlocked, check_invitable
 from homeserver.rooms.outlying import OutlyingRoom
 from homeserver.rooms.remote.faults import IncompatibleVersion
 from homeserver.rooms.remote.ground import Ground
-from homeserver.rooms.remote.outlying import load_outlying, set_invitation, set_move
+from homeserver.rooms.remote.outlying import load_outlying, servers_by, set_invitation, set_move
 from homeserver.rooms.remote.stripped import MOST_SHOWN, parse_shown, strip_all
 from homeserver.storage.accounts import load_active
 from homeserver.storage.invites import Bounds, Shown, TooManyOpen
@@ -146,8 +146,8 @@ class Invited:
         if known is None or known.membership.membership not in ("invite", "knock"):
             raise Refused("receive", "the room is not known here")
         event = parse_event(pdu, known.record.version)
-        trusted = {known.event.event.origin, *(known.shown.servers if known.shown is not None else ())}
-        if event.membership not in _ENDS or event.state_key != person or origin not in trusted - {self._ground.server}:
+        is_trusted = origin in servers_by(known) and origin != self._ground.server
+        if event.membership not in _ENDS or event.state_key != person or not is_trusted:
             raise Refused("receive", "the room is not known here")
         faults = await self._ground.outside.find_faults([event])
         if faults:

@@ -8,14 +8,15 @@ from urllib.parse import quote
 
 import msgspec
 
-from federation.errors import BadAnswer, BadEvent, PeerRefused
-from federation.event import Event, parse_event
+from federation.errors import BadAnswer, PeerRefused
+from federation.event import Event
 from federation.ids import EventID, ServerName, UserID, server_of
 from homeserver.rooms.beyond import UnsupportedVersion, seal_invitation
 from homeserver.rooms.receive.intake import Intake
 from homeserver.rooms.receive.placing import Received
 from homeserver.rooms.remote.faults import IncompatibleVersion, explain
 from homeserver.rooms.remote.ground import Ground
+from homeserver.rooms.remote.handshake import read_signed
 from homeserver.rooms.room import Room
 from homeserver.rooms.seal import Draft
 from homeserver.rooms.shown import shown_to
@@ -50,12 +51,7 @@ class Inviting:
         except PeerRefused as refusal:
             fault = explain([refusal])
             raise (UnsupportedVersion() if isinstance(fault, IncompatibleVersion) else fault) from None
-        try:
-            signed = parse_event(answer, event.version)
-        except BadEvent as fault:
-            raise BadAnswer(f"the server gives no event back: {fault}") from None
-        if signed.event_id != event.event_id or signed.content != event.content:
-            raise BadAnswer("the server gives another event back than it was given")
+        signed = read_signed(event, answer)
         checked = await self._ground.outside.check([signed])
         if not checked or server not in signed.signatures:
             raise BadAnswer("the server has not signed the invitation")

@@ -6,18 +6,23 @@ Spec: server-server-api#joining-rooms
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from federation.errors import BadAnswer, BadEvent
-from federation.event import Event, parse_event
+from federation.errors import BadAnswer
 from federation.ids import ServerName
 from homeserver.policy import Join
 from homeserver.rooms.beyond import Entering
 from homeserver.rooms.membership import RoomBlocked
-from homeserver.rooms.outlying import OutlyingRoom
 from homeserver.rooms.predecessors import carrying
 from homeserver.rooms.receive.outside import MOST_IDS, MOST_STATE_BYTES, parse_all
 from homeserver.rooms.remote.ground import Ground
-from homeserver.rooms.remote.handshake import Wanted, choose_servers, make_event, send_event, try_each
-from homeserver.rooms.remote.outlying import Outlying, load_outlying
+from homeserver.rooms.remote.handshake import (
+    Wanted,
+    choose_servers,
+    make_event,
+    read_signed,
+    send_event,
+    try_each,
+)
+from homeserver.rooms.remote.outlying import build_seen, load_outlying, servers_by
 from homeserver.rooms.room import Room
 from homeserver.rooms.writing import write_additions
 from homeserver.storage.purge import find_blocker
@@ -44,9 +49,8 @@ class Joining:
             if not (wanted.anew or ground.lacks(room)):
                 return False
             known = await load_outlying(ground.database, wanted.person, wanted.room_id)
-            await ground.policy.check(
-                Join(by=wanted.person, room=room if wanted.anew and room else _seen(wanted, known))
-            )
+            seen = room if wanted.anew and room else build_seen(wanted.person, wanted.room_id, known)
+            await ground.policy.check(Join(by=wanted.person, room=seen))
             if await ground.database.read(find_blocker, wanted.room_id) is not None:
                 raise RoomBlocked
             servers = choose_servers(ground, wanted.room_id, wanted.via, servers_by(known), _servers_in(room))
@@ -71,7 +75,8 @@ class Joining:
         move = Wanted(person=wanted.person, room_id=wanted.room_id, move="join", content=wanted.content)
         event = await make_event(ground, server, move)
         answer = await send_event(ground, server, event, timeout_s=JOIN_S, most_bytes=MOST_STATE_BYTES)
-        event = _with_signatures(event, answer.get("event"))
+        if answer.get("event") is not None:  # signed by the server, too
+            event = read_signed(event, answer["event"])
         state, chain = _events_in(answer, "state"), _events_in(answer, "auth_chain")
         if answer.get("members_omitted") is True:
             raise BadAnswer("the state was asked for with its members")
@@ -85,23 +90,10 @@ class Joining:
         )
 
 
-def servers_by(known: Outlying | None) -> list[ServerName]:
-    """The servers that may know a room, by what is known of somebody's membership there."""
-    if known is None:
-        return []
-    shown = known.shown.servers if known.shown is not None else ()
-    return [*shown, known.event.event.origin]
-
-
 def _servers_in(room: Room | None) -> Iterable[ServerName]:
     """The servers in a room, those with most people first."""
     servers = {} if room is None else room.head.servers
     return sorted(servers, key=lambda server: (-servers[server], server))
-
-
-def _seen(wanted: Entering, known: Outlying | None) -> OutlyingRoom:
-    memberships = {} if known is None else {wanted.person: known.membership.membership}
-    return OutlyingRoom(wanted.room_id, memberships)
 
 
 def _events_in(answer: Mapping[str, Any], name: str) -> list[Any]:
@@ -109,16 +101,3 @@ def _events_in(answer: Mapping[str, Any], name: str) -> list[Any]:
     if not isinstance(events, list) or len(events) > MOST_IDS:
         raise BadAnswer(f"{name} is no list of events, or too long")
     return events
-
-
-def _with_signatures(event: Event, signed: object) -> Event:
-    """Our event as the resident has signed it, if it is still the same."""
-    if signed is None:
-        return event
-    try:
-        other = parse_event(signed, event.version)  # type: ignore[arg-type]  # whatever it is not is a BadEvent
-    except BadEvent as fault:
-        raise BadAnswer(f"the server gives no event back: {fault}") from None
-    if other.event_id != event.event_id or other.content != event.content:
-        raise BadAnswer("the server gives another event back than it was given")
-    return other

@@ -1,19 +1,33 @@
 """What our people are in rooms where this server has no part."""
 
 from federation.event import Event
-from federation.ids import UserID
+from federation.ids import RoomID, ServerName, UserID
+from homeserver.rooms.outlying import OutlyingRoom
 from homeserver.rooms.remote.ground import Ground
 from homeserver.storage.database import Database
 from homeserver.storage.events import RoomEvent
 from homeserver.storage.invites import Bounds, Outlying, Shown, find_outlying, set_invited, set_outlying
 from homeserver.storage.rooms import RoomRecord
 
-__all__ = ["Outlying", "load_outlying", "set_invitation", "set_move"]
+__all__ = ["Outlying", "build_seen", "load_outlying", "servers_by", "set_invitation", "set_move"]
 
 
 async def load_outlying(database: Database, user_id: UserID, room_id: str) -> Outlying | None:
     """What somebody of ours is in a room, by their last membership event."""
     return await database.read(find_outlying, user_id, room_id)
+
+
+def servers_by(known: Outlying | None) -> list[ServerName]:
+    """The servers that may know a room, by what is known of somebody's membership there."""
+    if known is None:
+        return []
+    shown = known.shown.servers if known.shown is not None else ()
+    return [*shown, known.event.event.origin]
+
+
+def build_seen(person: UserID, room_id: RoomID, known: Outlying | None) -> OutlyingRoom:
+    """The room as the policy may ask of it, by what is known of somebody's membership there."""
+    return OutlyingRoom(room_id, {} if known is None else {person: known.membership.membership})
 
 
 async def set_move(ground: Ground, event: Event, shown: Shown | None = None) -> None:
