@@ -187,7 +187,7 @@ class Dates(NeighboursCase):
         room = f"/rooms/{quote(self.room_id)}"
         around = await self.bob.ok("GET", f"{room}/context/{quote(found)}", limit=2)
         assert around["event"]["event_id"] == found
-        said = []
+        said = [found, *(event["event_id"] for event in around["events_before"])]
         page = {"end": around["start"]}
         while "end" in page:
             page = await self.bob.ok("GET", f"{room}/messages", dir="b", limit=3, **{"from": page["end"]})
