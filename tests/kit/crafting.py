@@ -47,6 +47,22 @@ def craft_member(by: Region, room: Room | None, person: str, membership: str, **
     return craft(by, room, sender=person, state_key=person, type="m.room.member", content=content, **more)
 
 
+def craft_create(by: Region) -> Event:
+    """The create event of a room that somebody of that region's makes."""
+    fields = EventFields(
+        type="m.room.create",
+        sender=UserID(f"@teacher1:{by.name}"),
+        state_key="",
+        room_id=None,
+        content={"room_version": "12"},
+        prev_events=(),
+        auth_events=(),
+        depth=1,
+        origin_server_ts=now_ms(),
+    )
+    return seal_event(ROOM_VERSIONS["12"], fields, server=by.name, key=by.key)
+
+
 async def send_events(by: Region, to: Region, *events: Event, edus: Sequence[Mapping[str, Any]] = ()) -> Reply:
     """A transaction of a region's."""
     body = transaction(by, [event.pdu() for event in events], edus)

@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
-from federation.event import Event, EventFields, seal_event
-from federation.ids import UserID
-from federation.versions import ROOM_VERSIONS
 from homeserver.api.route import Route
 from homeserver.rooms.room import Room
-from tests.kit.crafting import NOTHING, NOWHERE, craft, craft_member, transaction
+from tests.kit.crafting import NOTHING, NOWHERE, craft, craft_create, craft_member, transaction
 from tests.kit.region import DAY_MS, Region, now_ms
 from tests.kit.wire import Reply
 
@@ -188,7 +185,7 @@ def _unsigned(room: Room | None, by: Region) -> Iterator[dict[str, Any]]:
 
 def _invitation(things: dict[str, str], user_id: str, by: Region, *, is_old: bool) -> Question:
     """An invitation of somebody into a room of the asking region's."""
-    create = _create(by)
+    create = craft_create(by)
     content = {"membership": "invite"}
     event = craft(
         by, None, room_id=create.room_id, sender=_person(by), state_key=user_id, type="m.room.member", content=content
@@ -199,21 +196,6 @@ def _invitation(things: dict[str, str], user_id: str, by: Region, *, is_old: boo
     return Question(
         things=where, body={"room_version": "12", "event": event.pdu(), "invite_room_state": [create.pdu()]}
     )
-
-
-def _create(by: Region) -> Event:
-    fields = EventFields(
-        type="m.room.create",
-        sender=UserID(_person(by)),
-        state_key="",
-        room_id=None,
-        content={"room_version": "12"},
-        prev_events=(),
-        auth_events=(),
-        depth=1,
-        origin_server_ts=1,
-    )
-    return seal_event(ROOM_VERSIONS["12"], fields, server=by.name, key=by.key)
 
 
 def _by_address(subject: Subject, person: str) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from homeserver.schools.office import Applicant, Asker
 from homeserver.schools.organisations import Application
 from homeserver.schools.rights import Kind
 from homeserver.schools.rooms import RoomKey, room_keys
+from tests.kit.crafting import craft_create
 from tests.kit.region import DAY_MS, Region, now_ms
+from tests.kit.rooms import RoomFactory
 from tests.regions.test_cooperation import COOPERATIONS, PASSWORD, CooperationCase, Side
 
 CONSENT = "ab" * 32
@@ -112,17 +114,28 @@ class Lying(CooperationCase):
         school = await self.north.running.bureau.desk.load(self.ours.org_id)
         staff = room_keys(school)[RoomKey(Kind.STAFF)]
         notice = await self.propose_from(self.south, "lies")
-        for room_id in (honest, staff):
-            told = {**notice, "version": notice["version"] + 1, "rooms": [{"room_id": room_id, "name": "x"}]}
-            notice = told
-            reply = await self.tell(self.south, "lies", told)
-            assert reply == 200
+        own, anothers = craft_create(self.south), RoomFactory().create
+        for room_id, create in (
+            (honest, (await self.ours.room(honest)).create),
+            (staff, (await self.ours.room(staff)).create),
+            (anothers.room_id, anothers),
+            (honest, own),
+            (staff, own),
+            ("!" + "x" * 43, own),
+        ):
+            room = {"room_id": room_id, "name": "x", "create": create.pdu()}
+            notice = {**notice, "version": notice["version"] + 1, "rooms": [room]}
+            assert await self.tell(self.south, "lies", notice) == 200
             (seen,) = [each for each in await self.ours.cooperations() if each["cooperation_id"] == "lies"]
             assert seen["rooms"] == []
             place = await self.north.running.core.facts.place(RoomID(room_id))
-            assert place is not None
-            assert place.host is None
-            assert all(agreement.cooperation_id != "lies" for agreement in place.agreements)
+            assert place is None or place.host is None
+            assert place is None or all(agreement.cooperation_id != "lies" for agreement in place.agreements)
+        told = {"room_id": own.room_id, "name": "x", "create": own.pdu()}
+        assert await self.tell(self.south, "lies", {**notice, "version": notice["version"] + 1, "rooms": [told]}) == 200
+        place = await self.north.running.core.facts.place(own.room_id)
+        assert place is not None
+        assert place.host == self.south.name
 
     async def test_proposals_of_a_region_are_limited_and_an_old_notice_changes_nothing(self) -> None:
         notice = await self.propose_from(self.south, "first")
@@ -134,11 +147,12 @@ class Lying(CooperationCase):
         assert statuses == [200] * 100 + [403] * 2
 
     async def test_what_a_region_calls_its_rooms_and_cooperations_is_a_name_and_nothing_else(self) -> None:
-        notice = await self.propose_from(self.south, "odd")
+        notice, create = await self.propose_from(self.south, "odd"), craft_create(self.south)
         for number, (name, status) in enumerate(
             (("Хор", 200), ("<b>Хор", 400), ("Хо\u202eр", 400), ("a\0", 400), ("", 400))
         ):
-            told = {**notice, "version": number + 2, "rooms": [{"room_id": "!" + "y" * 43, "name": name}]}
+            room = {"room_id": create.room_id, "name": name, "create": create.pdu()}
+            told = {**notice, "version": number + 2, "rooms": [room]}
             assert await self.tell(self.south, "odd", told) == status, name
         (seen,) = await self.ours.cooperations()
         assert [room["name"] for room in seen["rooms"]] == ["Хор"]

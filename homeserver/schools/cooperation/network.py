@@ -10,11 +10,11 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from ipaddress import ip_address
 from typing import Final
 
 from federation.errors import Refused
-from federation.ids import RoomID, ServerName, UserID, server_of, split_server_name
+from federation.event import Event
+from federation.ids import RoomID, ServerName, UserID, is_address, server_of, split_server_name
 from federation.versions import ROOM_VERSIONS
 from homeserver.rooms.recommending import POLICY, build_policy_content
 from homeserver.rooms.restricted import CLAIM
@@ -88,6 +88,11 @@ class Network:
         if seal.policy_key is not None:
             content = build_policy_content(seal)
             yield Draft(type=POLICY[0], sender=self._world.service, state_key=POLICY[1], content=content)
+
+    async def show(self, rooms: Iterable[NetworkRoom]) -> list[tuple[NetworkRoom, Event]]:
+        """Rooms of ours with their create events."""
+        found = [(each, await self._rooms.load(each.room_id)) for each in rooms]
+        return [(each, room.create) for each, room in found if room is not None]
 
     async def settle(
         self, room_ids: Iterable[RoomID], works: Sequence[Work] = (), *, without: Without = AS_IT_IS, why: str = ""
@@ -217,15 +222,7 @@ def _build_state(state: State, place: Place, standings: Mapping[UserID, Standing
 def _build_acl(servers: Iterable[ServerName]) -> dict[str, object]:
     """Spec: client-server-api#mroomserver_acl"""
     hosts = sorted({split_server_name(server)[0].lower() for server in servers})
-    return {"allow": hosts, "deny": [], "allow_ip_literals": any(_is_literal(host) for host in hosts)}
-
-
-def _is_literal(host: str) -> bool:
-    try:
-        ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
+    return {"allow": hosts, "deny": [], "allow_ip_literals": any(is_address(host) for host in hosts)}
 
 
 def _build_beginning(roll: Roll, world: World, servers: Iterable[ServerName]) -> Iterator[Draft]:

@@ -1,7 +1,8 @@
 """What the two sides of a cooperation tell each other: each all of its own half, by number, until the other has it.
 
 A region is believed what it says of its own organisations and rooms, and nothing else: no notice changes the terms, and
-none names a room that is known here as somebody else's.
+none names a room that is somebody else's. A room comes with its create event, of which its ID is the hash, so that it
+can be seen whose it is.
 
 School: rows 63, 67, 68
 """
@@ -9,22 +10,25 @@ School: rows 63, 67, 68
 import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from msgspec import Meta, Struct, to_builtins
 from msgspec.structs import replace
 
 from federation.canonical import MAX_INTEGER
-from federation.errors import BadIdentifier, PeerUnreachable, Refused, RemoteFault
-from federation.ids import RoomID, ServerName, parse_room_id
+from federation.errors import BadEvent, PeerUnreachable, Refused, RemoteFault
+from federation.event import Event, parse_event
+from federation.ids import RoomID, ServerName
 from federation.transport.tasks import side_by_side
+from federation.versions import ROOM_VERSIONS
 from homeserver.policy import Hidden, Invalid
 from homeserver.schools.books import World
 from homeserver.schools.cooperation.claims import PATIENCE_S, Asks
 from homeserver.schools.cooperation.network import Network, Without
 from homeserver.schools.names import parse_title
 from homeserver.schools.rights import COOPERATIVE, KINDS, Kind, Role, Standing
+from homeserver.schools.rooms import VERSION
 from homeserver.storage.audit import AuditEntry, append_audit
 from homeserver.storage.changes import SchoolChanged
 from homeserver.storage.database import Database, Txn
@@ -33,7 +37,6 @@ from homeserver.storage.schools.cooperation import (
     NetworkRoom,
     count_proposals,
     find_cooperation,
-    is_taken,
     load_network_rooms,
     load_untold,
     set_cooperation,
@@ -57,10 +60,11 @@ _Time = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 
 
 class SharedRoom(Struct, frozen=True):
-    """A room as its host makes it known."""
+    """A room as its host makes it known; `create` is its create event."""
 
     room_id: Annotated[str, Meta(max_length=255)]
     name: Annotated[str, Meta(max_length=500)]
+    create: dict[str, Any] = {}
 
 
 class Notice(Struct, frozen=True, kw_only=True):
@@ -103,7 +107,7 @@ class Notices:
         if notice.version <= known.peer_version:
             return
         rooms = await self._database.read(load_network_rooms, known)
-        offered = {} if known.is_hosted else _parse_rooms(notice.rooms)
+        offered = {} if known.is_hosted else _parse_rooms(notice.rooms, origin)
         closing = frozenset(room.room_id for room in rooms if not known.is_hosted and room.room_id not in offered)
         works = [partial(_write_notice, notice, offered, self._world, known)]
         ended = frozenset({cooperation_id}) if notice.ended else frozenset()
@@ -140,7 +144,7 @@ class Notices:
 
     async def _tell_of(self, cooperation: Cooperation) -> None:
         rooms = await self._database.read(load_network_rooms, cooperation) if cooperation.is_hosted else []
-        notice = build_notice(cooperation, rooms)
+        notice = build_notice(cooperation, await self._network.show(rooms))
         peer, cooperation_id = cooperation.peer_server, cooperation.cooperation_id
         try:
             if peer == self._world.server:
@@ -177,8 +181,8 @@ class Notices:
         await self._database.write(_write_proposal, proposed)
 
 
-def build_notice(cooperation: Cooperation, rooms: Sequence[NetworkRoom]) -> Notice:
-    """What the other side is told of a cooperation."""
+def build_notice(cooperation: Cooperation, rooms: Sequence[tuple[NetworkRoom, Event]]) -> Notice:
+    """What the other side is told of a cooperation and its rooms, each with its create event."""
     return Notice(
         organisation=cooperation.org_id,
         to=cooperation.peer_org_id,
@@ -190,7 +194,7 @@ def build_notice(cooperation: Cooperation, rooms: Sequence[NetworkRoom]) -> Noti
         agreed=cooperation.agreed_ms is not None,
         ended=cooperation.ended_ms is not None,
         version=cooperation.version,
-        rooms=[SharedRoom(room.room_id, room.name) for room in rooms[:MOST_ROOMS]],
+        rooms=[SharedRoom(room.room_id, room.name, create.pdu()) for room, create in rooms[:MOST_ROOMS]],
     )
 
 
@@ -217,15 +221,28 @@ def check_term(until_ms: int, now_ms: int) -> None:
         raise Invalid("M_INVALID_PARAM", "A cooperation has a term: it ends within three years")
 
 
-def _parse_rooms(rooms: Sequence[SharedRoom]) -> dict[RoomID, str]:
-    """The rooms that a host makes known, with their names, which people will read.
+def _parse_rooms(rooms: Sequence[SharedRoom], origin: ServerName) -> dict[RoomID, str]:
+    """The rooms that a host makes known, as far as they are its own, with their names, which people will read.
 
     Raises: Invalid.
     """
+    found = {}
+    for room in rooms:
+        name = parse_title("name", room.name, 500)
+        if _is_of(room, origin):
+            found[RoomID(room.room_id)] = name
+        else:
+            _log.warning("%s made known a room that is not its own: %s", origin, room.room_id)
+    return found
+
+
+def _is_of(room: SharedRoom, origin: ServerName) -> bool:
+    """Whether a room is one that somebody of that region has created."""
     try:
-        return {parse_room_id(room.room_id): parse_title("name", room.name, 500) for room in rooms}
-    except BadIdentifier as fault:
-        raise Invalid("M_INVALID_PARAM", str(fault)) from None
+        create = parse_event(room.create, ROOM_VERSIONS[VERSION])
+    except BadEvent:
+        return False
+    return (create.type, create.room_id, create.origin) == ("m.room.create", room.room_id, origin)
 
 
 def _check_same(known: Cooperation, origin: ServerName, notice: Notice) -> None:
@@ -272,9 +289,6 @@ def _write_rooms(
         if room_id not in offered:
             set_network_room(txn, replace(room, closed_ms=world.now_ms()))
     for room_id, name in offered.items():
-        if held.peer_server != world.server and is_taken(txn, room_id, held.peer_server):
-            _log.warning("%s made known a room that is not its own: %s", held.peer_server, room_id)
-            continue
         room = NetworkRoom(
             room_id=room_id,
             cooperation_id=held.cooperation_id,

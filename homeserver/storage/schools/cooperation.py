@@ -198,18 +198,6 @@ def load_cooperations_of_room(txn: Txn, room_id: RoomID) -> list[Cooperation]:
     return [_build(row) for row in txn.all(sql, (room_id,))]
 
 
-def is_taken(txn: Txn, room_id: RoomID, server: ServerName) -> bool:
-    """Tell whether a room is a school's here, or was made known by another region than that one."""
-    if txn.one("SELECT 1 FROM school_rooms WHERE room_id = ?", (room_id,)) is not None:
-        return True
-    sql = (
-        "SELECT 1 FROM cooperation_rooms n JOIN cooperations c"
-        " ON c.cooperation_id = n.cooperation_id AND c.org_id = n.org_id"
-        " WHERE n.room_id = ? AND (c.hosted = 1 OR c.peer_server <> ?)"
-    )
-    return txn.one(sql, (room_id, server)) is not None
-
-
 def load_rooms_page(txn: Txn, after: str, limit: int) -> list[RoomID]:
     """Load rooms of cooperations, open or closed, a page in the order of their ids."""
     sql = "SELECT DISTINCT room_id FROM cooperation_rooms WHERE room_id > ? ORDER BY room_id LIMIT ?"

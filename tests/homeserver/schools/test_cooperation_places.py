@@ -16,7 +16,6 @@ from homeserver.storage.schools.cooperation import (
     NetworkRoom,
     count_proposals,
     find_cooperation,
-    is_taken,
     load_untold,
     set_cooperation,
     set_network_room,
@@ -176,14 +175,6 @@ class Places(TestCase):
         assert await self.db.read(count_proposals, ServerName("west.example")) == 0
         await self.db.write(set_cooperation, replace(proposal, agreed_ms=1))
         assert await self.db.read(count_proposals, SOUTH) == 0
-
-    async def test_a_room_is_taken_by_who_made_it_known_first(self) -> None:
-        assert not await self.db.read(is_taken, ROOM, SOUTH)
-        await self.db.write(_write, replace(self.good, is_hosted=0))
-        assert not await self.db.read(is_taken, ROOM, SOUTH)
-        assert await self.db.read(is_taken, ROOM, ServerName("west.example"))
-        school = await self.story.school()
-        assert await self.db.read(is_taken, next(iter(school.rooms)), SOUTH)
 
     async def test_claims_are_paged_in_the_order_of_their_end_and_a_new_one_is_not_removed_for_the_old(self) -> None:
         claims = [
