@@ -149,4 +149,19 @@ def find_seen(room: Room, user_id: UserID, events: Sequence[RoomEvent]) -> list[
     since = replaced.stream if replaced is not None and was_joined else member.stream
     if events and (since > events[0].stream or room.forked_upto >= events[0].stream):
         return None
-    return [Seen(held, "join", held.replaced is not None and held.replaced.stream >= since) for held in events]
+    before = [held.replaced.stream for held in events if held.replaced is not None and held.replaced.stream < since]
+    shows = _shows_past(room, min(before)) if before else False
+    if shows is None:
+        return None
+    return [
+        Seen(held, "join", held.replaced is not None and (shows or held.replaced.stream >= since)) for held in events
+    ]
+
+
+def _shows_past(room: Room, stream: int) -> bool | None:
+    """Whether who has joined is shown what was before that, back to a position; None if the room may have changed."""
+    rule = room.shown.state.get(VISIBILITY)
+    if rule is not None and rule.stream > stream:
+        return None
+    visibility = None if rule is None else rule.event.content.get("history_visibility")
+    return may_see(visibility, None, joined_later=True)

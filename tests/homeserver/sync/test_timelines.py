@@ -235,6 +235,28 @@ class Timelines(SyncCase):
         assert event["unsigned"]["replaces_state"] == before
         assert event["unsigned"]["prev_content"] == {"name": "Two"}
 
+    async def test_what_was_replaced_is_told_to_who_joined_later_where_that_may_be_seen(self) -> None:
+        rule = "m.room.history_visibility"
+        for first, second, expected in (
+            ("shared", None, {"name": "One"}),
+            ("joined", None, None),
+            ("joined", "shared", None),
+            ("shared", "joined", {"name": "One"}),
+        ):
+            room = await self.alice.create(preset="public_chat")
+            await self.alice.put(room, rule, {"history_visibility": first})
+            await self.alice.put(room, "m.room.name", {"name": "One"})
+            if second is not None:
+                await self.alice.put(room, rule, {"history_visibility": second})
+            await self.carol.join(room)
+            await self.carol.sync()
+            changed = await self.alice.put(room, "m.room.name", {"name": "Two"})
+            event = timeline(await self.carol.sync(), room)[-1]
+            assert event["event_id"] == changed
+            found = await self.carol.event(room, changed)
+            for unsigned in (event["unsigned"], found["unsigned"]):
+                assert unsigned.get("prev_content") == expected, (first, second)
+
     async def test_the_membership_is_that_at_the_event(self) -> None:
         await self.alice.say(self.room, "before")
         await self.alice.invite(self.room, self.carol)
