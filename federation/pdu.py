@@ -103,7 +103,7 @@ def check_event_size(raw: bytes) -> None:
         raise EventTooLarge(f"the event is larger than {MAX_EVENT_BYTES} bytes")
 
 
-def encode_client_event(event: Event, *, with_room_id: bool = True) -> bytes:
+def encode_client_event(event: Event) -> bytes:
     """The event in the form clients get, without `unsigned`: a JSON object, ready to be spliced into a response.
 
     A redaction names its target both at the top and in `content`, whatever its room version, so that old and new
@@ -121,8 +121,7 @@ def encode_client_event(event: Event, *, with_room_id: bool = True) -> bytes:
     }
     if event.state_key is not None:
         shown["state_key"] = event.state_key
-    if with_room_id:
-        shown["room_id"] = event.room_id
+    shown["room_id"] = event.room_id
     if event.redacts is not None:
         shown["redacts"] = event.redacts
         shown["content"] = {**event.content, "redacts": event.redacts}

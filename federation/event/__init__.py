@@ -12,14 +12,13 @@ Spec: server-server-api#pdus, rooms/v12#event-format
 
 from federation.event.parse import parse_event, revive_event, revive_stripped
 from federation.event.seal import EventFields, seal_event
-from federation.event.template import build_template, parse_template
+from federation.event.template import parse_template
 from federation.pdu import Event, StrippedState, encode_client_event, stripped_state
 
 __all__ = [
     "Event",
     "EventFields",
     "StrippedState",
-    "build_template",
     "encode_client_event",
     "parse_event",
     "parse_template",

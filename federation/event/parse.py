@@ -40,11 +40,9 @@ def parse_event(pdu: Mapping[str, Any] | bytes, version: RoomVersion) -> Event:
     return _build_event(version, signed, raw, (event_id, room_id), unsigned)
 
 
-def revive_event(
-    version: RoomVersion, raw: bytes, *, event_id: EventID, room_id: RoomID, unsigned: Mapping[str, Any] | None = None
-) -> Event:
-    """An event that was parsed or sealed before and kept as its `raw`; nothing is checked again."""
-    return _build_event(version, msgspec.json.decode(raw), raw, (event_id, room_id), unsigned or {})
+def revive_event(version: RoomVersion, raw: bytes, *, event_id: EventID, room_id: RoomID) -> Event:
+    """An event that was parsed or sealed before and kept as its `raw`, without `unsigned`; nothing is checked again."""
+    return _build_event(version, msgspec.json.decode(raw), raw, (event_id, room_id), {})
 
 
 def revive_stripped(version: RoomVersion, room_id: RoomID, stripped: Mapping[str, Any]) -> Event:

@@ -54,8 +54,8 @@ def seal_event(version: RoomVersion, fields: EventFields, *, server: ServerName,
     Spec: server-server-api#adding-hashes-and-signatures-to-outgoing-events
     """
     makes_room_id(version, fields.type, fields.state_key, has_room_id=fields.room_id is not None)
-    content = place_redacts(version, fields)
-    pdu = build_unsealed(version, fields, _encode_content(content), server)
+    content = _place_redacts(version, fields)
+    pdu = _build_unsealed(version, fields, _encode_content(content), server)
     hashes = {"sha256": encode_base64(sha256(canonical.encode_checked(pdu)).digest())}
     pdu["hashes"] = hashes
     essential = {**pdu, "content": redact_content(version, fields.type, content)}
@@ -86,17 +86,17 @@ def seal_event(version: RoomVersion, fields: EventFields, *, server: ServerName,
     )
 
 
-def place_redacts(version: RoomVersion, fields: EventFields) -> Mapping[str, Any]:
+def _place_redacts(version: RoomVersion, fields: EventFields) -> Mapping[str, Any]:
     """The content, with the target of a redaction in it where the version wants it there."""
     if fields.redacts is not None and version.redacts_in_content:
         return {**fields.content, "redacts": fields.redacts}
     return fields.content
 
 
-def build_unsealed(
-    version: RoomVersion, fields: EventFields, content: object, server: ServerName | None
+def _build_unsealed(
+    version: RoomVersion, fields: EventFields, content: msgspec.Raw, server: ServerName
 ) -> dict[str, Any]:
-    """The event without hashes and signatures; `server` is None as long as nobody is to name it."""
+    """The event without hashes and signatures."""
     check_sizes(fields.type, fields.state_key)
     check_numbers(version, fields.depth, fields.origin_server_ts)
     if len(fields.prev_events) > MAX_PREV_EVENTS or len(fields.auth_events) > MAX_AUTH_EVENTS:
@@ -116,7 +116,7 @@ def build_unsealed(
         pdu["state_key"] = fields.state_key
     if fields.redacts is not None and not version.redacts_in_content:
         pdu["redacts"] = fields.redacts
-    if version.event_ids == "sent" and server is not None:
+    if version.event_ids == "sent":
         pdu["event_id"] = _name_event(fields, server)
     return pdu
 

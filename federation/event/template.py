@@ -18,18 +18,9 @@ from federation.event.format import (
     parse_event_room_id,
     references_in,
 )
-from federation.event.seal import EventFields, build_unsealed, place_redacts
+from federation.event.seal import EventFields
 from federation.ids import EventID, UserID, parse_user_id
 from federation.versions import RoomVersion
-
-
-def build_template(version: RoomVersion, fields: EventFields) -> dict[str, Any]:
-    """The event as the server that will seal it gets it: a JSON object without hashes, signatures and ID.
-
-    Raises: BadEvent.
-    Spec: server-server-api#get_matrixfederationv1make_joinroomiduserid
-    """
-    return build_unsealed(version, fields, place_redacts(version, fields), None)
 
 
 def parse_template(template: object, version: RoomVersion, *, origin_server_ts: int) -> EventFields:
@@ -67,7 +58,7 @@ def parse_template(template: object, version: RoomVersion, *, origin_server_ts: 
 
 def _parse_user(template: Mapping[str, Any], name: str) -> UserID:
     try:
-        return parse_user_id(template.get(name))  # type: ignore[arg-type]
+        return parse_user_id(template.get(name))  # type: ignore[arg-type]  # whatever it is not is a BadIdentifier
     except BadIdentifier as error:
         raise BadEvent(f"{name}: {error}") from None
 

@@ -83,9 +83,9 @@ class Seal:
         except BadEvent as fault:
             raise Invalid("M_BAD_JSON", str(fault)) from None
 
-    def make_opaque(self, size: int = 18) -> str:
+    def make_opaque(self) -> str:
         """A name that nobody can guess."""
-        return urlsafe_b64encode(self.token_bytes(size)).decode()
+        return urlsafe_b64encode(self.token_bytes(18)).decode()
 
     def make_room_id(self) -> RoomID:
         """The ID of a new room, of a version in which that is a name."""

@@ -376,9 +376,10 @@ def test_only_a_redaction_redacts_and_only_an_id():
 @every_version
 def test_an_event_from_storage_is_the_event_that_was_parsed(version):
     event = parse_event(build_pdu(version) | {"unsigned": {"age": 1}}, version)
-    again = revive_event(version, event.raw, event_id=event.event_id, room_id=event.room_id, unsigned={"age": 1})
-    assert all(getattr(again, name) == getattr(event, name) for name in Event.__struct_fields__)
-    assert revive_event(version, event.raw, event_id=event.event_id, room_id=event.room_id).unsigned == {}
+    again = revive_event(version, event.raw, event_id=event.event_id, room_id=event.room_id)
+    kept = [name for name in Event.__struct_fields__ if name != "unsigned"]
+    assert all(getattr(again, name) == getattr(event, name) for name in kept)
+    assert (event.unsigned, again.unsigned) == ({"age": 1}, {})
 
 
 @every_version
@@ -394,7 +395,6 @@ def test_clients_get_what_is_theirs(version):
         "state_key": "",
         "type": "m.room.name",
     }
-    assert msgspec.json.decode(encode_client_event(event, with_room_id=False)) == without(shown, "room_id")
     message = msgspec.json.decode(encode_client_event(parse_event(build_pdu(version), version)))
     assert "state_key" not in message
 

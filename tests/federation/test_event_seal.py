@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from federation import canonical
 from federation.errors import BadEvent, EventTooLarge
-from federation.event import Event, build_template, parse_event, parse_template, seal_event
+from federation.event import Event, parse_event, parse_template, seal_event
 from federation.hashes import check_content_hash, reference_hash
 from federation.signatures import check_event_signatures
 from federation.versions import ROOM_VERSIONS
@@ -166,13 +166,15 @@ def test_numbers_and_references_stay_within_bounds(version):
 JOIN = {"type": "m.room.member", "state_key": ALICE, "content": {"membership": "join"}}
 
 
+def build_template(version):
+    """What a server in the room proposes: a join that is neither hashed, signed nor named."""
+    return without(seal(version, **JOIN).pdu(), "hashes", "signatures", "event_id")
+
+
 @every_version
 def test_a_template_is_sealed_by_the_other_server(version):
     fields = event_fields(version, **JOIN)
-    template = build_template(version, fields)
-    assert {"hashes", "signatures", "event_id", "unsigned"}.isdisjoint(template)
-    assert canonical.decode(canonical.encode(template)) == template
-    read = parse_template(canonical.decode(canonical.encode(template)), version, origin_server_ts=5)
+    read = parse_template(build_template(version), version, origin_server_ts=5)
     event = seal(
         version,
         **JOIN,
@@ -192,7 +194,7 @@ def test_a_template_is_sealed_by_the_other_server(version):
     "name", ["type", "sender", "state_key", "room_id", "content", "prev_events", "auth_events", "depth"]
 )
 def test_a_template_with_a_spoiled_field_is_refused(version, name):
-    template = build_template(version, event_fields(version, **JOIN))
+    template = build_template(version)
     assert parse_template(template, version, origin_server_ts=5)
     for value in (None, True, "x", [5], {"a": 1.5}, -1, 1.0):
         with pytest.raises(BadEvent):
@@ -209,7 +211,7 @@ def test_what_is_no_template_is_refused(template):
 
 @pytest.mark.parametrize("pair", [{}, {"sha256": 5}, {"md5": "x"}], ids=repr)
 def test_a_template_of_version_1_refers_with_hashes(pair):
-    template = build_template(V1, event_fields(V1, **JOIN))
+    template = build_template(V1)
     with pytest.raises(BadEvent):
         parse_template(template | {"auth_events": [["$a:b", pair]]}, V1, origin_server_ts=5)
 
@@ -227,9 +229,7 @@ def test_a_template_of_version_1_refers_with_hashes(pair):
 )
 def test_any_template_at_all_is_read_or_refused(version, spoiled):
     try:
-        fields = parse_template(
-            build_template(version, event_fields(version, **JOIN)) | spoiled, version, origin_server_ts=5
-        )
+        fields = parse_template(build_template(version) | spoiled, version, origin_server_ts=5)
     except BadEvent:
         return
     assert fields.type == "m.room.member"
