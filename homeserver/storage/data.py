@@ -85,12 +85,6 @@ def copy_account_data(txn: Txn, user_id: UserID, kind: str, source: RoomID, targ
         set_account_data(txn, user_id, kind, content, target)
 
 
-def remove_account_data(txn: Txn, user_id: UserID) -> None:
-    """Forget everything a person's clients kept here."""
-    txn.run("DELETE FROM account_data WHERE user_id = ?", (user_id,))
-    txn.run("DELETE FROM filters WHERE user_id = ?", (user_id,))
-
-
 def append_filter(txn: Txn, user_id: UserID, digest: bytes, definition: bytes) -> int:
     """Add a filter and give its number; the same filter (by its digest) keeps the number it has."""
     row = txn.one("SELECT filter_id FROM filters WHERE user_id = ? AND digest = ?", (user_id, digest))

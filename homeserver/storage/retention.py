@@ -49,12 +49,6 @@ def load_keepings(txn: Txn, after: int, most: int) -> list[Keeping]:
     return [_read(row) for row in txn.all(f"{_SELECT} WHERE r.nid > ? ORDER BY r.nid LIMIT ?", (after, most))]
 
 
-def find_keeping(txn: Txn, room_nid: int) -> Keeping | None:
-    """How one room keeps messages."""
-    row = txn.one(f"{_SELECT} WHERE r.nid = ?", (room_nid,))
-    return None if row is None else _read(row)
-
-
 def _read(row: Sequence[Any]) -> Keeping:
     nid, room_id, kind, raw, horizon_ms = row
     return Keeping(nid, room_id, kind, None if raw is None else msgspec.json.decode(raw)["content"], horizon_ms)

@@ -16,8 +16,6 @@ from homeserver.sync.sliding.scopes import Knowledge
 from homeserver.sync.views import ENCRYPTION
 
 MOST_NATURES: Final = 100_000
-MOST_SPACES: Final = 50
-"""How many spaces all filters of a request may name."""
 
 
 class Natures:
