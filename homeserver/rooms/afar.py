@@ -77,19 +77,26 @@ class RoomsAfar:
         server = parse_server_name(name)
         if by is None or not await allows(self._policy, LookElsewhere(by=by, server=server)):
             raise NotFound("The directory of that server cannot be reached")
-        body: dict[str, Any] = {"limit": search.limit or MOST_ROOMS, "include_all_networks": False}
-        if search.since is not None:
-            body["since"] = search.since
-        wanted = {"generic_search_term": search.term} if search.term else {}
-        if search.room_types is not None:
-            wanted["room_types"] = list(search.room_types)  # type: ignore[assignment]
         try:
-            answer = await self._peers.ask(
-                server, "POST", f"{_V1}/publicRooms", body={**body, "filter": wanted}, timeout_s=WAIT_S
-            )
+            answer = await self._list(server, search)
         except Refused:
             raise NotFound("The directory of that server cannot be reached") from None
         return _read_page(answer, search.limit or MOST_ROOMS)
+
+    async def _list(self, server: ServerName, search: Search) -> dict[str, Any]:
+        """What a server lists: asked for in the plain form where all of it is wanted, which old servers have, too."""
+        path = f"{_V1}/publicRooms"
+        page: dict[str, Any] = {"limit": search.limit or MOST_ROOMS}
+        if search.since is not None:
+            page["since"] = search.since
+        wanted: dict[str, Any] = {"generic_search_term": search.term} if search.term else {}
+        if search.room_types is not None:
+            wanted["room_types"] = list(search.room_types)
+        if not wanted:
+            query = [(name, str(value)) for name, value in page.items()]
+            return await self._peers.ask(server, "GET", path, query=query, timeout_s=WAIT_S)
+        body = {**page, "include_all_networks": False, "filter": wanted}
+        return await self._peers.ask(server, "POST", path, body=body, timeout_s=WAIT_S)
 
     async def find(self, by: UserID, room_id: str, via: Iterable[str], *, suggested_only: bool = False) -> Level | None:
         """What another server says of a room that is not known here, if that person could get into it."""

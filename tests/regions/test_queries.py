@@ -64,11 +64,14 @@ class Directories(NeighboursCase):
         listed = await self.alice.create_room(preset="public_chat", visibility="public", name="Library")
         await self.alice.create_room(preset="public_chat", visibility="public", name="Gym")
         await self.alice.create_room(preset="public_chat", name="Unlisted")
+        line = self.overhear(self.south)
         page = await self.bob.ok("GET", "/publicRooms", server=self.north.name)
         assert {room["name"] for room in page["chunk"]} == {"Library", "Gym"}
         search: Any = {"filter": {"generic_search_term": "libr"}, "limit": 5}
         found = await self.bob.ok("POST", "/publicRooms", search, server=self.north.name)
         assert [room["room_id"] for room in found["chunk"]] == [listed]
+        listing = "/_matrix/federation/v1/publicRooms"
+        assert line.asked == [f"GET {listing}", f"POST {listing}"]
         one = await self.bob.ok("POST", "/publicRooms", {"limit": 1}, server=self.north.name)
         more = await self.bob.ok(
             "POST", "/publicRooms", {"limit": 1, "since": one["next_batch"]}, server=self.north.name
