@@ -98,6 +98,23 @@ class Sender:
     run: Callable[[Callable[[Incoming], dict[str, Any]], Incoming], Deferred[dict[str, Any]]]
 
 
+class Asks(Protocol):
+    """Asks other servers, as `Peers` does: all that most who need them need."""
+
+    async def ask(  # noqa: PLR0913 - the last four are seldom given
+        self,
+        destination: ServerName,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: object | None = None,
+        timeout_s: float = 30,
+        most_bytes: int = MOST_BYTES,
+    ) -> dict[str, Any]:
+        """Make a signed request; the object that was answered. Raises: as `Peers.ask`."""
+
+
 class Peers:
     """The other servers, as they are asked. `on_heard(server)` is called when a request of theirs has come."""
 

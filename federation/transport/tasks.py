@@ -3,18 +3,22 @@
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, FirstError, gatherResults
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
 
 
-async def side_by_side(waiting: Iterable[Awaitable[T]]) -> list[T]:
-    """What all of them come to, in their order.
+async def side_by_side(waiting: Iterable[Awaitable[T]], *, at_once: int | None = None) -> list[T]:
+    """What all of them come to, in their order; with `at_once` no more of them go on at a time.
 
     Raises: the first fault of any of them; the others go on, and what they come to is dropped.
     """
-    tasks = [Deferred.fromCoroutine(_wait(each)) for each in waiting]
+    if at_once is None:
+        tasks = [_begin(each) for each in waiting]
+    else:
+        turns = DeferredSemaphore(at_once)
+        tasks = [turns.run(_begin, each) for each in waiting]
     try:
         done: list[T] = await gatherResults(tasks, consumeErrors=True)
     except FirstError as fault:
@@ -53,6 +57,10 @@ class Tasks:
     def _fail(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
             self._report(failure)
+
+
+def _begin(waiting: Awaitable[T]) -> Deferred[T]:
+    return Deferred.fromCoroutine(_wait(waiting))
 
 
 async def _wait(waiting: Awaitable[T]) -> T:

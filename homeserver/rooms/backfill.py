@@ -67,7 +67,7 @@ class Backfill:
         async with self._world.turns.of(room.room_id):
             now = await self._world.rooms.load(room.room_id)
             if now is not None:
-                events = await self._world.outside.events(server, (now.room_id, now.version), [event_id])
+                events = await self._world.outside.events(server, now.record, [event_id])
                 await self._take(now, server, events)
 
     async def _fetch(self, room_id: RoomID, servers: Sequence[ServerName], missing: Sequence[EventID]) -> bool:
@@ -76,7 +76,7 @@ class Backfill:
             return False
         for server in servers:
             try:
-                events = await self._world.outside.backfill(server, (room_id, room.version), missing, AT_ONCE)
+                events = await self._world.outside.backfill(server, room.record, missing, AT_ONCE)
             except (RemoteFault, Refused) as fault:
                 _log.debug("no history from {server}: {fault}", server=server, fault=str(fault))
                 continue

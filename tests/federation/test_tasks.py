@@ -38,6 +38,23 @@ class TestSideBySide:
         self.first.errback(Fault())  # the other's is dropped, and not reported by anybody
 
 
+def test_no_more_go_on_at_a_time_than_may() -> None:
+    begun: list[int] = []
+    deferreds = [Deferred[str]() for _ in range(3)]
+
+    async def work(number: int) -> str:
+        begun.append(number)
+        return await deferreds[number]
+
+    all_of_them = Deferred.fromCoroutine(side_by_side([work(number) for number in range(3)], at_once=2))
+    assert begun == [0, 1]
+    deferreds[1].callback("second")
+    assert begun == [0, 1, 2]
+    deferreds[2].callback("third")
+    deferreds[0].callback("first")
+    assert outcome(all_of_them) == ["first", "second", "third"]
+
+
 class TestTasks:
     def setup_method(self) -> None:
         self.reported: list[Failure] = []

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
-
 from federation.errors import PeerRefused, PeerUnreachable
 from federation.event import Event
 from federation.ids import EventID, ServerName
@@ -70,8 +68,7 @@ class Advisers:
 
     async def ask_about(self, used: PolicyServer, events: Sequence[Event]) -> Verdicts:
         """Ask about some events."""
-        turns, until_ms = DeferredSemaphore(AT_ONCE), self._now_ms() + TOGETHER_MS
-        ask = partial(self.ask, until_ms=until_ms)
+        ask = partial(self.ask, until_ms=self._now_ms() + TOGETHER_MS)
 
         async def judge(event: Event) -> NotRecommended | None:
             try:
@@ -80,10 +77,7 @@ class Advisers:
                 return refusal
             return None
 
-        def begin(event: Event) -> Deferred[NotRecommended | None]:
-            return Deferred.fromCoroutine(judge(event))
-
-        verdicts = await side_by_side([turns.run(begin, event) for event in events])
+        verdicts = await side_by_side([judge(event) for event in events], at_once=AT_ONCE)
         return {event.event_id: verdict for event, verdict in zip(events, verdicts, strict=True)}
 
     def _fail(self, server: ServerName, began: _Silence | None) -> None:

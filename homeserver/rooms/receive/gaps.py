@@ -6,7 +6,7 @@ before the first of them, as another server tells it (`told`).
 Spec: server-server-api#backfilling-and-retrieving-missing-events
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from twisted.logger import Logger
@@ -92,7 +92,9 @@ class Gaps:
         room, database = self._intake.room, self._world.database
         gaps = await database.read(load_gaps, room.nid, DEEPEST, MOST_FRONTIER)
         starts = list(dict.fromkeys(each for missing in gaps.values() for each in missing))[:MOST_FRONTIER]
-        older = {event.event_id for event in await self.ask_before(starts)}
+        outside = self._world.outside
+        before = await self._ask_each(lambda server: outside.backfill(server, room.record, starts, MOST_BETWEEN))
+        older = {event.event_id for event in before}
         lowest, begins = await database.read(find_lowest, room.nid), await database.read(find_beginning, room.nid)
         for number, each in enumerate(sorted(old, key=lambda each: each.event.depth, reverse=True), 1):
             if not self._is_beside(each.event, older):
@@ -121,16 +123,13 @@ class Gaps:
                 new.append(each)
         return new
 
-    async def ask_before(self, starts: Sequence[EventID]) -> list[Event]:
-        """What comes before where history begins here."""
-        record = self._intake.room.record
+    async def _ask_each(self, ask: Callable[[ServerName], Awaitable[list[Event]]]) -> list[Event]:
+        """The events that the first server answers with that has some."""
         for server in self._sources():
             try:
-                found = await self._world.outside.backfill(
-                    server, (record.room_id, record.version), starts, MOST_BETWEEN
-                )
+                found = await ask(server)
             except (RemoteFault, Refused) as fault:
-                _log.debug("no history from {server}: {fault}", server=server, fault=str(fault))
+                _log.debug("no events from {server}: {fault}", server=server, fault=str(fault))
                 continue
             if found:
                 return found
@@ -145,8 +144,7 @@ class Gaps:
             wanted = {each for missing in open_ends.values() for each in missing}
             if not wanted:
                 break
-            earliest = [held.event_id for held in self._intake.room.head.extremities]
-            more = await self._ask_between(earliest, list(open_ends)[:MOST_FRONTIER])
+            more = await self._ask_between(list(open_ends)[:MOST_FRONTIER])
             new = [event for event in more if event.event_id not in found]
             connected = _connected(new, wanted)
             if not connected:
@@ -155,19 +153,11 @@ class Gaps:
                 found[event.event_id] = event
         return found
 
-    async def _ask_between(self, earliest: Sequence[EventID], latest: Sequence[EventID]) -> list[Event]:
-        record = self._intake.room.record
-        for server in self._sources():
-            try:
-                found = await self._world.outside.missing(
-                    server, (record.room_id, record.version), (earliest, latest), MOST_BETWEEN
-                )
-            except (RemoteFault, Refused) as fault:
-                _log.debug("no missing events from {server}: {fault}", server=server, fault=str(fault))
-                continue
-            if found:
-                return found
-        return []
+    async def _ask_between(self, latest: Sequence[EventID]) -> list[Event]:
+        """What lies between the ends of what is here and those events."""
+        room, outside = self._intake.room, self._world.outside
+        ends = ([held.event_id for held in room.head.extremities], latest)
+        return await self._ask_each(lambda server: outside.missing(server, room.record, ends, MOST_BETWEEN))
 
     # what events rest on
 
@@ -187,10 +177,9 @@ class Gaps:
             events.pop(event.event_id, None)
 
     async def _fetch_chain(self, event: Event) -> None:
-        record = self._intake.room.record
         for server in self._sources():
             try:
-                chain = await self._world.outside.auth_chain(server, (record.room_id, record.version), event.event_id)
+                chain = await self._world.outside.auth_chain(server, self._intake.room.record, event.event_id)
             except (RemoteFault, Refused):
                 chain = []
             kept = await self._told.keep(chain)

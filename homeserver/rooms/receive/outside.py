@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
 from urllib.parse import quote
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred
 
 from federation.errors import BadAnswer, BadEvent, Refused, RemoteFault
 from federation.event import Event, parse_event
 from federation.hashes import check_content_hash
 from federation.ids import EventID, RoomID, ServerName
 from federation.redaction import redact_event
+from federation.transport.peers import Asks
 from federation.transport.tasks import side_by_side
 from federation.versions import RoomVersion
 from homeserver.rooms.seal import Seal
+from homeserver.storage.rooms import RoomRecord
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -35,23 +37,6 @@ AT_ONCE: Final = 10
 """How many single events are asked for side by side."""
 PARSED_AT_ONCE: Final = 20
 """How many events are parsed on the reactor's thread; more go to another."""
-
-
-class Asks(Protocol):
-    """Makes requests of other servers; see `federation.transport.peers`."""
-
-    async def ask(  # noqa: PLR0913 - as there
-        self,
-        destination: ServerName,
-        method: str,
-        path: str,
-        *,
-        query: Sequence[tuple[str, str]] = (),
-        body: object | None = None,
-        timeout_s: float = 30,
-        most_bytes: int = 32 << 20,
-    ) -> dict[str, Any]:
-        """Make a signed request; the object that was answered. Raises: RemoteFault; Refused."""
 
 
 class ChecksEvents(Protocol):
@@ -87,89 +72,76 @@ class Outside:
     # asking
 
     async def missing(
-        self, server: ServerName, room: tuple[RoomID, RoomVersion], ends: tuple[Sequence[str], Sequence[str]], most: int
+        self, server: ServerName, room: RoomRecord, ends: tuple[Sequence[str], Sequence[str]], most: int
     ) -> list[Event]:
         """Events between the earliest and the latest of `ends`.
 
         Raises: RemoteFault; Refused.
         Spec: server-server-api#post_matrixfederationv1get_missing_eventsroomid
         """
-        room_id, version = room
         body = {"earliest_events": list(ends[0]), "latest_events": list(ends[1]), "limit": most, "min_depth": 0}
-        path = f"/_matrix/federation/v1/get_missing_events/{quote(room_id, safe='')}"
+        path = f"/_matrix/federation/v1/get_missing_events/{quote(room.room_id, safe='')}"
         answer = await self._peers.ask(server, "POST", path, body=body, timeout_s=ASK_S)
-        return await self.inspect(version, room_id, _list_in(answer, "events")[: most + len(ends[1])])
+        return await self._inspect(room, _list_in(answer, "events")[: most + len(ends[1])])
 
-    async def state_ids(self, server: ServerName, room_id: RoomID, event_id: EventID) -> StateIDs:
+    async def state_ids(self, server: ServerName, room: RoomRecord, event_id: EventID) -> StateIDs:
         """The state before an event.
 
         Raises: RemoteFault; Refused.
         Spec: server-server-api#get_matrixfederationv1state_idsroomid
         """
-        path = f"/_matrix/federation/v1/state_ids/{quote(room_id, safe='')}"
+        path = f"/_matrix/federation/v1/state_ids/{quote(room.room_id, safe='')}"
         answer = await self._peers.ask(server, "GET", path, query=[("event_id", event_id)], timeout_s=ASK_S)
         return StateIDs(state=_ids_in(answer, "pdu_ids"), chain=_ids_in(answer, "auth_chain_ids"))
 
-    async def state(
-        self, server: ServerName, room: tuple[RoomID, RoomVersion], event_id: EventID
-    ) -> tuple[StateIDs, list[Event]]:
+    async def state(self, server: ServerName, room: RoomRecord, event_id: EventID) -> tuple[StateIDs, list[Event]]:
         """The state before an event, with its events and those of its auth chain.
 
         Raises: RemoteFault, also where an event of the state is none, or not properly signed; Refused.
         Spec: server-server-api#get_matrixfederationv1stateroomid
         """
-        room_id, version = room
-        path = f"/_matrix/federation/v1/state/{quote(room_id, safe='')}"
+        path = f"/_matrix/federation/v1/state/{quote(room.room_id, safe='')}"
         query = [("event_id", event_id)]
         answer = await self._peers.ask(server, "GET", path, query=query, timeout_s=ASK_S, most_bytes=MOST_STATE_BYTES)
         state, chain = _list_in(answer, "pdus"), _list_in(answer, "auth_chain")
         if len(state) + len(chain) > MOST_IDS:
             raise BadAnswer("the state is too large")
-        events, others = await self.inspect(version, room_id, state), await self.inspect(version, room_id, chain)
+        events, others = await self._inspect(room, state), await self._inspect(room, chain)
         if len(events) < len(state):
             raise BadAnswer("a state of which not all can be had")
         ids = StateIDs(state=tuple(e.event_id for e in events), chain=tuple(e.event_id for e in others))
         return ids, [*others, *events]
 
-    async def auth_chain(self, server: ServerName, room: tuple[RoomID, RoomVersion], event_id: EventID) -> list[Event]:
+    async def auth_chain(self, server: ServerName, room: RoomRecord, event_id: EventID) -> list[Event]:
         """All events that one rests on.
 
         Raises: RemoteFault; Refused.
         Spec: server-server-api#get_matrixfederationv1event_authroomideventid
         """
-        room_id, version = room
-        path = f"/_matrix/federation/v1/event_auth/{quote(room_id, safe='')}/{quote(event_id, safe='')}"
+        path = f"/_matrix/federation/v1/event_auth/{quote(room.room_id, safe='')}/{quote(event_id, safe='')}"
         answer = await self._peers.ask(server, "GET", path, timeout_s=ASK_S)
-        return await self.inspect(version, room_id, _list_in(answer, "auth_chain")[:MOST_IDS])
+        return await self._inspect(room, _list_in(answer, "auth_chain")[:MOST_IDS])
 
     async def backfill(
-        self, server: ServerName, room: tuple[RoomID, RoomVersion], event_ids: Sequence[EventID], most: int
+        self, server: ServerName, room: RoomRecord, event_ids: Sequence[EventID], most: int
     ) -> list[Event]:
         """What came before these events, and they themselves.
 
         Raises: RemoteFault; Refused.
         Spec: server-server-api#get_matrixfederationv1backfillroomid
         """
-        room_id, version = room
-        path = f"/_matrix/federation/v1/backfill/{quote(room_id, safe='')}"
+        path = f"/_matrix/federation/v1/backfill/{quote(room.room_id, safe='')}"
         query = [*[("v", event_id) for event_id in event_ids], ("limit", str(most))]
         answer = await self._peers.ask(server, "GET", path, query=query, timeout_s=ASK_S)
-        return await self.inspect(version, room_id, _list_in(answer, "pdus")[:most])
+        return await self._inspect(room, _list_in(answer, "pdus")[:most])
 
-    async def events(
-        self, server: ServerName, room: tuple[RoomID, RoomVersion], event_ids: Iterable[EventID]
-    ) -> list[Event]:
+    async def events(self, server: ServerName, room: RoomRecord, event_ids: Iterable[EventID]) -> list[Event]:
         """Single events, those of them that are to be had.
 
         Spec: server-server-api#get_matrixfederationv1eventeventid
         """
-        turns = DeferredSemaphore(AT_ONCE)
-
-        def find(event_id: EventID) -> Deferred[list[Any]]:
-            return Deferred.fromCoroutine(self._find(server, event_id))
-
-        found = await side_by_side([turns.run(find, event_id) for event_id in event_ids])
-        return await self.inspect(room[1], room[0], [pdu for pdus in found for pdu in pdus])
+        found = await side_by_side([self._find(server, event_id) for event_id in event_ids], at_once=AT_ONCE)
+        return await self._inspect(room, [pdu for pdus in found for pdu in pdus])
 
     async def ask_to_sign(self, server: ServerName, event: Event, timeout_s: float = SIGN_S) -> dict[str, Any]:
         """What a policy server says of an event.
@@ -201,12 +173,12 @@ class Outside:
 
     # inspecting
 
-    async def inspect(self, version: RoomVersion, room_id: RoomID, pdus: Sequence[object]) -> list[Event]:
+    async def _inspect(self, room: RoomRecord, pdus: Sequence[object]) -> list[Event]:
         """Those that are events of that room and properly signed, each once; what is not whole is redacted."""
         if len(pdus) <= PARSED_AT_ONCE:
-            events = parse_all(version, room_id, pdus)
+            events = parse_all(room.version, room.room_id, pdus)
         else:
-            events = await self.run(parse_all, version, room_id, pdus)
+            events = await self.run(parse_all, room.version, room.room_id, pdus)
         return await self.check(events)
 
     async def check(self, events: Sequence[Event]) -> list[Event]:

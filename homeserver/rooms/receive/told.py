@@ -75,8 +75,7 @@ class Told:
                 raise
             last = [missing[0]]
             ids, events = await self._ask(server, missing[0])
-            room = self._intake.room
-            events += await self._world.outside.events(server, (room.room_id, room.version), last)
+            events += await self._world.outside.events(server, self._intake.room.record, last)
         await self.keep(events)
         intake = self._intake
         state = await self._world.database.read(_build_state, intake.room, ids, last, intake.unwritten)
@@ -86,17 +85,16 @@ class Told:
         """The state before an event, and what of it and its auth chain is not known here: asked for one by one where
         that is little, else with the whole state; so, too, of a server that does not tell the IDs.
         """
-        outside, room, facts = self._world.outside, self._intake.room, self._intake.facts
-        where = (room.room_id, room.version)
+        outside, room, facts = self._world.outside, self._intake.room.record, self._intake.facts
         try:
-            ids = await outside.state_ids(server, room.room_id, event_id)
+            ids = await outside.state_ids(server, room, event_id)
         except (PeerRefused, BadAnswer):
-            return await outside.state(server, where, event_id)
+            return await outside.state(server, room, event_id)
         known = facts.known | await self._world.database.read(find_known, [*ids.state, *ids.chain])
         unknown = [each for each in (*ids.chain, *ids.state) if each not in known]
         if len(unknown) > FEW:
-            return await outside.state(server, where, event_id)
-        return ids, (await outside.events(server, where, unknown) if unknown else [])
+            return await outside.state(server, room, event_id)
+        return ids, (await outside.events(server, room, unknown) if unknown else [])
 
 
 def _read_before(
