@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from federation.ids import ServerName
-from homeserver.policy import Policy
+from federation.transport.peers import Asks
+from homeserver.policy import NotFound, Policy
 from homeserver.rooms.receive.adopt import Adoption
 from homeserver.rooms.receive.intake import World
-from homeserver.rooms.receive.outside import Asks, Outside
+from homeserver.rooms.receive.outside import Outside
 from homeserver.rooms.receive.receiver import Receiver
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
@@ -56,9 +57,23 @@ class Ground:
         """The other servers, as rooms need them."""
         return self.world.outside
 
-    async def may_know(self, server: ServerName, room: Room) -> bool:
-        """Whether a server may learn why something cannot be done in a room, and thereby that the room is there."""
-        return await may_know(self.policy, server, room)
+    async def open(self, room_id: str) -> Room:
+        """A room in which this server has part.
+
+        Raises: NotFound.
+        """
+        room = await self.rooms.load(room_id)
+        if room is None or self.server not in room.shown.servers:
+            raise build_unknown()
+        return room
+
+    async def check_known(self, server: ServerName, room: Room) -> None:
+        """Answer a server that may not learn that there is such a room as if there were none.
+
+        Raises: NotFound.
+        """
+        if not await may_know(self.policy, server, room):
+            raise build_unknown() from None
 
     def lacks(self, room: Room | None) -> bool:
         """Whether this server has no part in a room, or none any more while others have."""
@@ -66,3 +81,8 @@ class Ground:
             return True
         servers = room.head.servers
         return bool(servers) and self.server not in servers
+
+
+def build_unknown() -> NotFound:
+    """What is answered of a room that is not here, and of one that is not for who asks."""
+    return NotFound("Unknown room")

@@ -21,7 +21,7 @@ from homeserver.rooms.acl import check_acl
 from homeserver.rooms.giving import MOST_CHAIN
 from homeserver.rooms.membership import RoomBlocked
 from homeserver.rooms.remote.faults import IncompatibleVersion
-from homeserver.rooms.remote.ground import Ground
+from homeserver.rooms.remote.ground import Ground, build_unknown
 from homeserver.rooms.restricted import RESTRICTED, allowing_rooms, find_authoriser, is_left_to_policy, join_rule
 from homeserver.rooms.room import Room, seal_draft
 from homeserver.rooms.seal import Draft
@@ -102,7 +102,7 @@ class Resident:
         try:
             return await self._propose(room, person, move, versions)
         except _REASONS:
-            await self._check_known(origin, room)
+            await self._ground.check_known(origin, room)
             raise
 
     async def _propose(self, room: Room, person: UserID, move: Move, versions: Collection[str]) -> Proposal:
@@ -155,26 +155,19 @@ class Resident:
         await self._take(origin, place, pdu, "leave")
 
     async def _open(self, origin: ServerName, room_id: str) -> Room:
-        room = await self._ground.rooms.load(room_id)
-        if room is None or self._ground.server not in room.shown.servers:
-            raise _unknown()
+        room = await self._ground.open(room_id)
         try:
             check_acl(room, origin)
         except Refused:
-            await self._check_known(origin, room)
+            await self._ground.check_known(origin, room)
             raise
         return room
-
-    async def _check_known(self, origin: ServerName, room: Room) -> None:
-        """Answer one who may not learn that there is such a room as if there were none."""
-        if not await self._ground.may_know(origin, room):
-            raise _unknown() from None
 
     async def _check_policy(self, room: Room, person: UserID, move: Move) -> None:
         try:
             await self._ground.policy.check(_ACTS[move](by=person, room=room))
         except Hidden:
-            raise _unknown() from None
+            raise build_unknown() from None
         if move != "leave" and await self._ground.database.read(find_blocker, room.room_id) is not None:
             raise RoomBlocked
 
@@ -185,7 +178,7 @@ class Resident:
         try:
             return room, await self._take_in(origin, room, _parse(room, place, pdu, move), move)
         except _REASONS:
-            await self._check_known(origin, room)
+            await self._ground.check_known(origin, room)
             raise
 
     async def _take_in(self, origin: ServerName, room: Room, event: Event, move: Move) -> Event:
@@ -250,10 +243,6 @@ class Resident:
         """A room whose members this server knows."""
         room = await self._ground.rooms.load(room_id)
         return room if room is not None and self._ground.server in room.head.servers else None
-
-
-def _unknown() -> NotFound:
-    return NotFound("Unknown room")
 
 
 def _parse(room: Room, place: tuple[str, str], pdu: Mapping[str, Any], move: Move) -> Event:

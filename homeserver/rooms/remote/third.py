@@ -41,14 +41,11 @@ class ThirdParty:
         Raises: NotFound; Invalid; Refused, also where the identity server's signature is not good; RemoteFault.
         Spec: server-server-api#put_matrixfederationv1exchange_third_party_inviteroomid
         """
-        room = await self._ground.rooms.load(room_id)
-        if room is None or self._ground.server not in room.shown.servers:
-            raise NotFound("Unknown room")
+        room = await self._ground.open(room_id)
         try:
             await self._exchange(origin, room, wanted)
         except (Invalid, BadIdentifier, Refused):
-            if not await self._ground.may_know(origin, room):
-                raise NotFound("Unknown room") from None
+            await self._ground.check_known(origin, room)
             raise
 
     async def _exchange(self, origin: ServerName, room: Room, wanted: Mapping[str, Any]) -> None:
