@@ -12,7 +12,7 @@ import msgspec
 
 from federation.errors import BadIdentifier, PeerRefused, Refused
 from federation.ids import ServerName, UserID, server_of
-from federation.transport.peers import Peers
+from federation.transport.peers import Asks
 from homeserver.accounts.profile import LARGEST, SHOWN_IN_ROOMS, Profiles, check_value, parse_field
 from homeserver.policy import Invalid, NotFound, Policy, TellServer
 from homeserver.storage.database import Database
@@ -25,7 +25,7 @@ _PATH: Final = "/_matrix/federation/v1/query/profile"
 class RemoteProfiles:
     """Asks for profiles of people elsewhere."""
 
-    def __init__(self, server: ServerName, peers: Peers) -> None:
+    def __init__(self, server: ServerName, peers: Asks) -> None:
         self._server = server
         self._peers = peers
 

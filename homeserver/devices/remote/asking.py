@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from federation import canonical
 from federation.errors import BadAnswer, BadJSON
 from federation.ids import DeviceID, ServerName, UserID, fits, server_of
-from federation.transport.peers import Peers
+from federation.transport.peers import Asks
 from homeserver.devices.crosssigning import is_signed, parse_cross_signing_key
 from homeserver.devices.keys import KeyAnswer, parse_identity_keys, parse_one_time_keys
 from homeserver.policy import Invalid
@@ -39,7 +39,7 @@ _USAGES: Final[tuple[Usage, ...]] = ("master", "self_signing")
 class Asking:
     """Asks the servers of people elsewhere."""
 
-    def __init__(self, peers: Peers) -> None:
+    def __init__(self, peers: Asks) -> None:
         self._peers = peers
 
     async def devices(self, user_id: UserID) -> DeviceList:

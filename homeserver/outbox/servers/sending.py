@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from federation.errors import PeerRefused, PeerUnreachable, Refused, RemoteFault
 from federation.ids import ServerName
+from federation.transport.peers import Asks
 from federation.transport.tasks import Tasks
 from homeserver.outbox.servers.audiences import Audiences
 from homeserver.outbox.servers.destination import LONGEST_DELAY_S, Destination
@@ -41,20 +42,8 @@ _BAD: Final = frozenset({400, 413, 422})
 _log = Logger()
 
 
-class Asks(Protocol):
-    """Makes signed requests, and knows who is left alone after failures."""
-
-    async def ask(
-        self,
-        destination: ServerName,
-        method: str,
-        path: str,
-        *,
-        body: object | None = None,
-        timeout_s: float = 30,
-        most_bytes: int = MOST_ANSWER,
-    ) -> dict[str, Any]:
-        """Make a request; the object that was answered."""
+class Calls(Asks, Protocol):
+    """Asks other servers, and knows who is left alone after failures."""
 
     def retry_ms(self, server: ServerName) -> int:
         """Until when the server is left alone."""
@@ -67,7 +56,7 @@ class World:
     server: ServerName
     database: Database
     rooms: Rooms
-    peers: Asks
+    peers: Calls
     clock: Any
     now_ms: Callable[[], int]
     token_bytes: Callable[[int], bytes]

@@ -20,6 +20,7 @@ from federation.claims import LIFE_MS, Claim, check_claim, parse_claim, sign_cla
 from federation.ed25519 import SigningKey
 from federation.errors import BadAnswer, Refused, RemoteFault
 from federation.ids import ServerName, UserID, server_of
+from federation.transport.peers import Asks
 from federation.transport.tasks import side_by_side
 from homeserver.policy import Hidden
 from homeserver.schools.agreements import roles_agreed
@@ -50,23 +51,6 @@ PATIENCE_S: Final = 10.0
 PAGE: Final = 500
 
 _log: Final = logging.getLogger(__name__)
-
-
-class Asks(Protocol):
-    """Asks other servers, by signed requests."""
-
-    async def ask(  # noqa: PLR0913 - as `Peers.ask`
-        self,
-        destination: ServerName,
-        method: str,
-        path: str,
-        *,
-        query: Sequence[tuple[str, str]] = (),
-        body: object | None = None,
-        timeout_s: float = 30,
-        most_bytes: int = MOST_BYTES,
-    ) -> dict[str, Any]:
-        """Make a request; the object that was answered."""
 
 
 class Verifies(Protocol):

@@ -20,11 +20,12 @@ from federation.canonical import MAX_INTEGER
 from federation.errors import BadEvent, PeerUnreachable, Refused, RemoteFault
 from federation.event import Event, parse_event
 from federation.ids import RoomID, ServerName
+from federation.transport.peers import Asks
 from federation.transport.tasks import side_by_side
 from federation.versions import ROOM_VERSIONS
 from homeserver.policy import Hidden, Invalid
 from homeserver.schools.books import World
-from homeserver.schools.cooperation.claims import PATIENCE_S, Asks
+from homeserver.schools.cooperation.claims import PATIENCE_S
 from homeserver.schools.cooperation.network import Network, Without
 from homeserver.schools.names import parse_title
 from homeserver.schools.rights import COOPERATIVE, KINDS, Kind, Role, Standing
