@@ -4,7 +4,7 @@ Spec: server-server-api#transactions
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from twisted.internet.defer import Deferred
@@ -43,12 +43,12 @@ class Transactions:
     """Does transactions of other servers. A repeated one gets the answer of the first, also while that is being done.
 
     Only the last answers are remembered, and not over a restart: events are known by their IDs, and whoever takes EDUs
-    bears to get them twice. `edus` are those who take them, by type.
+    bears to get them twice. Whoever takes EDUs of a type puts itself into `edus`.
     """
 
-    def __init__(self, receiver: Receiver, edus: MutableMapping[str, TakeEDU] | None = None) -> None:
+    def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self.edus: MutableMapping[str, TakeEDU] = {} if edus is None else edus
+        self.edus: dict[str, TakeEDU] = {}
         self._done: OrderedDict[ServerName, OrderedDict[str, Mapping[str, Any]]] = OrderedDict()
         self._running: dict[Key, list[Deferred[Mapping[str, Any]]]] = {}
 

@@ -21,7 +21,8 @@ class Doing(ReceivingCase):
         await super().setUp()
         await self.adopt()
         self.taken: list[tuple[ServerName, Mapping[str, Any]]] = []
-        self.transactions = Transactions(self.receiver, {"m.thing": self.take})
+        self.transactions = Transactions(self.receiver)
+        self.transactions.edus["m.thing"] = self.take
 
     async def take(self, origin: ServerName, content: Mapping[str, Any]) -> None:
         self.taken.append((origin, content))
