@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from federation.errors import BadAnswer, Refused, RemoteFault
 from federation.ids import EventID, RoomID, ServerName, UserID, find_server_name, parse_server_name
-from federation.transport.peers import Peers
+from federation.transport.peers import Asks
 from homeserver.policy import LookElsewhere, NotFound, Policy, allows
 from homeserver.rooms.directory import MOST_ROOMS, Search
 from homeserver.rooms.rooms import Rooms
@@ -54,7 +54,7 @@ class Dated(NamedTuple):
 class RoomsAfar:
     """Asks other servers of their rooms."""
 
-    def __init__(self, rooms: Rooms, peers: Peers, policy: Policy, now_ms: Callable[[], int]) -> None:
+    def __init__(self, rooms: Rooms, peers: Asks, policy: Policy, now_ms: Callable[[], int]) -> None:
         self._rooms = rooms
         self._peers = peers
         self._policy = policy
