@@ -12,6 +12,7 @@ from homeserver.rooms.visibility import may_see, may_see_change
 from homeserver.storage.accounts import load_erased
 from homeserver.storage.database import Txn
 from homeserver.storage.events import Replaced, RoomEvent, load_contents
+from homeserver.storage.members import Membership, find_membership
 from homeserver.storage.retention import find_horizon
 from homeserver.storage.rooms import RoomRecord
 from homeserver.storage.state import KeyEvent, find_in_groups, load_key_events
@@ -79,6 +80,7 @@ class Sight:
         self._contents = load_contents(txn, rules)
         joins = [e.stream for e in self._members.values() if e.membership == "join" and e.stream is not None]
         self.last_join = max(joins, default=None)
+        self._is_in = bool(joins) and _is_joined(find_membership(txn, user_id, record.nid))
 
     def visibility(self, nid: int | None) -> object:
         """What the visibility event of that id says."""
@@ -119,7 +121,14 @@ class Sight:
         return self.may_see(replaced.group, replaced.stream)
 
     def _joined_after(self, stream: int) -> bool:
-        return self.last_join is not None and self.last_join > stream
+        """Whether the person has joined after that. Who is in the room has, whatever the position: an event of another
+        server may cross a join, and be known here after it although its sender did not know of the join.
+        """
+        return self._is_in or (self.last_join is not None and self.last_join > stream)
+
+
+def _is_joined(membership: Membership | None) -> bool:
+    return membership is not None and membership.membership == "join"
 
 
 def load_seen(txn: Txn, record: RoomRecord, user_id: UserID, events: Sequence[RoomEvent]) -> list[Seen]:

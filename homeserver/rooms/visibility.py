@@ -13,7 +13,7 @@ _RESTRICTIVE: Final = ("joined", "invited")
 def may_see(visibility: object, membership: str | None, *, joined_later: bool) -> bool:
     """Whether an event may be seen by somebody who had that membership when it was sent, under that visibility.
 
-    `joined_later`: the person joined at any point after it.
+    `joined_later`: the person joined at any point after it, or is in the room without its sender's knowledge.
 
     Spec: client-server-api#room-history-visibility
     """

@@ -39,6 +39,26 @@ class Forked(NeighboursCase):
             assert start or late in read
 
 
+    async def test_who_has_come_in_meanwhile_sees_the_other_branch_and_who_has_gone_does_not(self) -> None:
+        room_id = await self.share()
+        carol, dave = await self.north.register("carol"), await self.north.register("dave")
+        await dave.join(room_id)
+        await self.hears(room_id, dave, "join")
+        await dave.leave(room_id)
+        await self.hears(room_id, dave, "leave")
+        self.cut(self.north)
+        await self.bob.send(room_id, "crossing")
+        await carol.join(room_id)
+        assert "crossing" not in await carol.texts(room_id)
+        self.heal()
+        for _ in range(500):
+            if "crossing" in await self.alice.texts(room_id):
+                break
+            await deferLater(reactor_in_use(), 0.02)
+        assert "crossing" in await carol.texts(room_id)
+        assert "crossing" not in await dave.texts(room_id)
+
+
 class Entered(NeighboursCase):
     """Bob reads back from where his first sync of a room begins, which is where his server came into it."""
 
