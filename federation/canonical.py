@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from federation.errors import BadJSON
+from federation.errors import BadJSON, TooMuchJSON
 
 MAX_DEPTH: Final = 64
 """How deeply arrays and objects may nest; no honest event comes near it, and recursive readers survive it."""
@@ -56,7 +56,9 @@ def decode(data: bytes, *, max_depth: int = MAX_DEPTH) -> object:
     """
     try:
         value: object = _decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise TooMuchJSON("nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadJSON(f"not JSON: {error}") from None
     if _count_strings(value, max_depth) * 2 != _count_quotes(data):
         raise BadJSON("an object has the same key twice")
@@ -88,7 +90,7 @@ def _check_value(value: object, max_depth: int, *, strict: bool) -> bool:
         if not below:
             return floats
         level = below
-    raise BadJSON("nested too deeply")
+    raise TooMuchJSON("nested too deeply")
 
 
 def _check_number(item: object, *, strict: bool) -> bool:
@@ -102,7 +104,7 @@ def _check_number(item: object, *, strict: bool) -> bool:
 
 
 def _count_strings(value: object, max_depth: int) -> int:
-    """How many strings, keys among them, the value holds. Raises: BadJSON when it is nested too deeply."""
+    """How many strings, keys among them, the value holds. Raises: TooMuchJSON when it is nested too deeply."""
     strings = 0
     level: list[Any] = [value]
     for _ in range(max_depth + 1):
@@ -119,7 +121,7 @@ def _count_strings(value: object, max_depth: int) -> int:
         if not below:
             return strings
         level = below
-    raise BadJSON("nested too deeply")
+    raise TooMuchJSON("nested too deeply")
 
 
 def _count_quotes(data: bytes) -> int:

@@ -40,6 +40,10 @@ class BadJSON(ValueError):
     """
 
 
+class TooMuchJSON(BadJSON):
+    """More values than are listened to, or nested more deeply."""
+
+
 class BadKey(ValueError):
     """A key of our own (a line of the key file, a seed) that cannot be used.
 

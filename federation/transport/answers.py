@@ -5,6 +5,7 @@ Whoever has said too much is hung up on at once: a farewell in TLS would wait fo
 """
 
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -70,15 +71,15 @@ class Listener(Protocol):
     def __init__(self, most_bytes: int) -> None:
         self.heard: Deferred[bytes] = Deferred(self._hang_up)
         self._most_bytes = most_bytes
-        self._body = bytearray()
+        self._body = BytesIO()  # gives what it has without copying it
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         """Listen, unless that is too much."""
         if self.heard.called:
             return
-        self._body += data
-        if len(self._body) > self._most_bytes:
-            self._body.clear()
+        self._body.write(data)
+        if self._body.tell() > self._most_bytes:
+            self._body.close()
             self.heard.errback(TooMuch(f"more than {self._most_bytes} bytes"))
             self._hang_up()
 
@@ -87,7 +88,7 @@ class Listener(Protocol):
         if self.heard.called:
             return
         if reason.check(ResponseDone, PotentialDataLoss):
-            self.heard.callback(bytes(self._body))
+            self.heard.callback(self._body.getvalue())
         else:
             self.heard.errback(Unreachable(f"the answer broke off: {reason.getErrorMessage()}"))
 

@@ -9,7 +9,7 @@ Spec: server-server-api#request-authentication
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, TypeVarTuple
 from urllib.parse import urlencode
 
 import msgspec
@@ -27,8 +27,8 @@ from federation.transport.lines import Line
 MOST_BYTES: Final = 32 << 20
 MOST_LINES: Final = 10_000
 """How many servers that are away are remembered."""
-SMALL: Final = 1 << 17
-"""Answers up to that size are decoded at once, larger ones by another thread."""
+SMALL: Final = pieces.LARGE
+"""Answers up to that size are decoded at once, larger ones by another thread, in pieces."""
 MOST_ERROR_BYTES: Final = 1 << 16
 LEAST_S: Final = 5.0
 """How long an answer is waited for although finding the server has taken all the time there was."""
@@ -41,6 +41,8 @@ _OURS: Final = "/_parta/"
 _log: Final = logging.getLogger(__name__)
 
 A = TypeVar("A", Incoming, Download)
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Standing(NamedTuple):
@@ -80,6 +82,28 @@ class Finds(Protocol):
         """It was not there."""
 
 
+class Runs(Protocol):
+    """Does work in some thread."""
+
+    def __call__(self, work: Callable[[*Ts], T], /, *args: *Ts) -> Deferred[T]:
+        """Fires with what it returns."""
+
+
+class LargeAnswer(dict[str, Any]):
+    """An answer that goes as it came, piece by piece and in a thread: freeing it at once takes longer than a turn may.
+
+    It holds on to its `parts` for as long as somebody holds on to it.
+    """
+
+    def __init__(self, value: dict[str, Any], parts: list[object], run: Runs) -> None:
+        super().__init__(value)
+        self._parts = parts
+        self._run = run
+
+    def __del__(self) -> None:
+        self._run(_let_go, self._parts)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
     """Who sends: our name and key, the network, the clock, and chance as numbers from 0 to 1.
@@ -95,7 +119,7 @@ class Sender:
     now_ms: Callable[[], int]
     chance: Callable[[], float]
     check: Callable[[ServerName], None]
-    run: Callable[[Callable[[Incoming], dict[str, Any]], Incoming], Deferred[dict[str, Any]]]
+    run: Runs
 
 
 class Asks(Protocol):
@@ -283,7 +307,14 @@ class Peers:
 
     async def _read(self, answer: Incoming) -> dict[str, Any]:
         """The object of a good answer. Raises: PeerRefused; BadAnswer."""
-        return _read_answer(answer) if len(answer.body) <= SMALL else await self._sender.run(_read_answer, answer)
+        if not 200 <= answer.status < 300:
+            raise _refusal(answer.status, answer.body)
+        run, parts = self._sender.run, list[object]()
+        is_small = len(answer.body) <= SMALL
+        read = _decode(answer.body, parts) if is_small else await run(_decode, answer.body, parts)
+        if isinstance(read, str):
+            raise BadAnswer(read)
+        return read if is_small else LargeAnswer(read, parts, run)
 
     def _failed(self, destination: ServerName, line: Line, began: int) -> None:
         """Note a failure, once for all that began before it."""
@@ -328,18 +359,29 @@ def _url(places: Places, uri: str) -> str:
     return f"{'https' if has_port else 'matrix'}://{places.host_header}{uri}"
 
 
-def _read_answer(answer: Incoming) -> dict[str, Any]:
-    """The object of a good answer. Raises: PeerRefused; BadAnswer."""
-    if not 200 <= answer.status < 300:
-        raise _refusal(answer.status, answer.body)
+def _let_go(parts: list[object]) -> None:
+    while parts:
+        parts.pop()
+
+
+def _decode(body: bytes, parts: list[object]) -> dict[str, Any] | str:
+    """The object of a good answer, which `parts` together are; else what is wrong. (A fault that comes from another
+    thread, or is kept there, would hold on to all that it has come through.)
+    """
     try:
-        value = pieces.decode(answer.body, max_depth=MAX_BODY_DEPTH)
+        return _decode_object(body, parts)
     except BadJSON as error:
-        raise BadAnswer(str(error)) from None
+        why = str(error)
+    _let_go(parts)
+    return why
+
+
+def _decode_object(body: bytes, parts: list[object]) -> dict[str, Any]:
+    value = pieces.decode(body, max_depth=MAX_BODY_DEPTH, parts=parts)
     if isinstance(value, list) and len(value) == 2 and value[0] == 200:
         value = value[1]
     if not isinstance(value, dict):
-        raise BadAnswer("not an object")
+        raise BadJSON("not an object")
     return value
 
 

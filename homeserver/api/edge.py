@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -180,7 +180,10 @@ class Edge:
 
     async def _decode(self, decode: Callable[[bytes], Any], raw: bytes) -> Any:
         run = self._attendants.run
-        return decode(raw) if run is None or len(raw) <= SMALL else await run(decode, raw)
+        decoded = decode(raw) if run is None or len(raw) <= SMALL else await run(_try, decode, raw)
+        if isinstance(decoded, _Undecoded):
+            raise MatrixError(*decoded)
+        return decoded
 
     async def _admit(self, request: EdgeRequest, route: Route) -> "Session | None":
         """Whose request it is, if they may make it, and now."""
@@ -264,6 +267,21 @@ class Edge:
                     seconds * 1000,
                 )
             )
+
+
+class _Undecoded(NamedTuple):
+    """What is wrong with a body. (A fault from another thread and the body would hold on to each other.)"""
+
+    status: int
+    errcode: str
+    error: str
+
+
+def _try(decode: Callable[[bytes], Any], raw: bytes) -> Any:
+    try:
+        return decode(raw)
+    except MatrixError as fault:
+        return _Undecoded(fault.status, fault.errcode, fault.error)
 
 
 def _parse_wish(raw: bytes) -> Wish:

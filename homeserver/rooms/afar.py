@@ -28,6 +28,8 @@ FRESH_MS: Final = 5_000
 """How long it is remembered what a server said of a space: a class looks at it at once."""
 MOST_REMEMBERED: Final = 500
 WAIT_S: Final = 8.0
+MOST_BYTES: Final = 4 << 20
+"""How much a server may say of its rooms, or of one: read whole, on the reactor's thread."""
 _LONGEST: Final = 20_000
 _V1: Final = "/_matrix/federation/v1"
 _TEXTS: Final = tuple("name topic canonical_alias avatar_url join_rule room_type room_version encryption".split())
@@ -94,9 +96,9 @@ class RoomsAfar:
             wanted["room_types"] = list(search.room_types)
         if not wanted:
             query = [(name, str(value)) for name, value in page.items()]
-            return await self._peers.ask(server, "GET", path, query=query, timeout_s=WAIT_S)
+            return await self._peers.ask(server, "GET", path, query=query, timeout_s=WAIT_S, most_bytes=MOST_BYTES)
         body = {**page, "include_all_networks": False, "filter": wanted}
-        return await self._peers.ask(server, "POST", path, body=body, timeout_s=WAIT_S)
+        return await self._peers.ask(server, "POST", path, body=body, timeout_s=WAIT_S, most_bytes=MOST_BYTES)
 
     async def find(self, by: UserID, room_id: str, via: Iterable[str], *, suggested_only: bool = False) -> Level | None:
         """What another server says of a room that is not known here, if that person could get into it."""
@@ -123,7 +125,7 @@ class RoomsAfar:
     async def _ask(self, server: ServerName, room_id: str, suggested_only: bool) -> Level | None:
         path, query = f"{_V1}/hierarchy/{quote(room_id, safe='')}", [("suggested_only", str(suggested_only).lower())]
         try:
-            answer = await self._peers.ask(server, "GET", path, query=query, timeout_s=WAIT_S)
+            answer = await self._peers.ask(server, "GET", path, query=query, timeout_s=WAIT_S, most_bytes=MOST_BYTES)
             return _read_level(room_id, answer.get("room"))
         except (RemoteFault, Refused):
             return None
@@ -147,7 +149,9 @@ class RoomsAfar:
         ours = self._rooms.seal.server
         for server in [each for each in servers if each != ours][:MOST_VIA]:
             try:
-                answer = await self._peers.ask(server, "GET", path, query=query, timeout_s=WAIT_S)
+                answer = await self._peers.ask(
+                    server, "GET", path, query=query, timeout_s=WAIT_S, most_bytes=MOST_BYTES
+                )
             except (RemoteFault, Refused):
                 continue
             event_id, found_ms = answer.get("event_id"), answer.get("origin_server_ts")

@@ -72,7 +72,7 @@ class RemoteParts:
 def build_remote(core: Core, parts: Parts) -> RemoteParts:
     """Make what knows people elsewhere; what asks for them, and what takes what is sent of them, learns of it."""
     database, policy, reactor = core.database, core.policy, core.world.reactor
-    asking = Asking(parts.region.peers)
+    asking = Asking(parts.region.peers, core.world.run)
     lists = RemoteLists(core.world.server_name, database, asking, reactor)
     afar = None
     parts.people.keys.elsewhere = OutOfReach(core.world.server_name)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,7 +75,7 @@ class PeersCase(ElsewhereCase):
         self.north = ServerName(f"north.test:{self.site.port}")
         self.kept = Kept()
         self.forbidden: set[ServerName] = set()
-        self.beside: list[object] = []
+        self.beside: list[tuple[str, object]] = []
         self.peers = self.build()
 
     def build(self) -> Peers:
@@ -93,8 +94,8 @@ class PeersCase(ElsewhereCase):
             )
         )
 
-    def run_beside(self, work: Any, *args: Any) -> Deferred[Any]:
-        self.beside.append(work)
+    def run_beside(self, work: Any, /, *args: Any) -> Deferred[Any]:
+        self.beside.append((work.__name__, copy(args[-1])))
         return deferToThread(work, *args)
 
     def check(self, server: ServerName) -> None:
@@ -197,12 +198,25 @@ class Asking(PeersCase):
             self.say(b'{"a": [' + b'"x", ' * (size // 5) + b'"x"]}')
             assert (await self.ask())["a"][-2:] == ["x", "x"]
             self.say(b'{"a": [' + b'"x", ' * (size // 5) + b'"x",]}')
-            with pytest.raises(BadAnswer):
+            with pytest.raises(BadAnswer) as refused:
                 await self.ask()
+            assert refused.value.__context__ is None  # it would hold on to the answer
             self.say(b'{"errcode": "M_FORBIDDEN", "error": "' + b"x" * size + b'"}', status=403)
             with pytest.raises(PeerRefused):
                 await self.ask()
-        assert len(self.beside) == 6
+        assert [name for name, _ in self.beside].count("_decode") == 4
+
+    async def test_a_large_answer_is_let_go_of_in_pieces_beside_the_reactor(self) -> None:
+        self.say(b'{"a": [' + b'"x", ' * LARGE + b'"x"], "b": {"c": ["y"]}}')
+        answer = await self.ask()
+        kept = answer["a"]
+        assert [name for name, _ in self.beside] == ["_decode"]
+        del answer
+        (_, (name, parts)) = self.beside
+        assert name == "_let_go"
+        assert isinstance(parts, list)
+        assert [sum(parts[:-1], [])] == [kept] == [["x"] * (LARGE + 1)]
+        assert max(map(len, parts)) <= LARGE // 4
 
     async def test_an_error_says_its_code_or_that_it_has_none(self) -> None:
         for status, body, errcode, why in (

@@ -3,6 +3,7 @@
 from typing import Any
 
 from federation.transport.agent import Unreachable
+from homeserver.api.server import devices
 from tests.kit.callers import PASSWORD
 from tests.kit.keys import Signer, cross_signing_key, device_keys, one_time_keys
 from tests.kit.neighbours import V1, NeighboursCase
@@ -41,6 +42,24 @@ class DevicesCase(NeighboursCase):
         reply = await self.south.call_signed(self.north.name, self.north.key, "GET", f"{V1}{DEVICES}{self.bob.user_id}")
         number: int = reply.json["stream_id"]
         return number
+
+
+class Many(DevicesCase):
+    async def test_many_people_are_looked_up_some_at_a_time(self) -> None:
+        self.patch(devices, "AT_ONCE", 1)
+        await self.share()
+        await self.publish_keys(self.bob)
+        one, other = (f"@{name}:{self.south.name}" for name in ("nobody", "nobody.else"))
+        people: dict[str, list[str]] = {one: [], self.bob.user_id: [], other: []}
+        reply = await self.south.call_signed(
+            self.north.name, self.north.key, "POST", f"{V1}{KEYS_QUERY}", {"device_keys": people}
+        )
+        assert list(reply.json["device_keys"][self.bob.user_id]) == [self.bob.device_id]
+        wanted = {person: {self.bob.device_id: "signed_curve25519"} for person in people}
+        reply = await self.south.call_signed(
+            self.north.name, self.north.key, "POST", f"{V1}/user/keys/claim", {"one_time_keys": wanted}
+        )
+        assert reply.status == 200
 
 
 class Lists(DevicesCase):

@@ -4,6 +4,7 @@ Spec: server-server-api#retrieving-server-keys
 """
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
@@ -92,14 +93,13 @@ class _KeysAPI:
         return await self._answer(
             {
                 server: max((one.minimum_valid_until_ts or now_ms for one in wanted.values()), default=now_ms)
-                for server, wanted in body.server_keys.items()
+                for server, wanted in islice(body.server_keys.items(), MOST_ASKED)
             }
         )
 
     async def _answer(self, wanted: Mapping[str, int]) -> Reply:
         """The keys of those servers, as far as they can be had; each good until that time, if it publishes such."""
-        some = list(wanted.items())[:MOST_ASKED]
-        found = await side_by_side(self._find(server, until_ms) for server, until_ms in some)
+        found = await side_by_side(self._find(server, until_ms) for server, until_ms in wanted.items())
         told: list[msgspec.Raw] = []
         left = MOST_BYTES
         for keys in found:

@@ -3,7 +3,7 @@
 Spec: server-server-api#end-to-end-encryption
 """
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from federation import canonical
 from federation.errors import BadAnswer, BadJSON
 from federation.ids import DeviceID, ServerName, UserID, fits, server_of
-from federation.transport.peers import Asks
+from federation.transport.peers import Asks, LargeAnswer, Runs
 from homeserver.devices.crosssigning import is_signed, parse_cross_signing_key
 from homeserver.devices.keys import KeyAnswer, parse_identity_keys, parse_one_time_keys
 from homeserver.policy import Invalid
@@ -23,6 +23,7 @@ from homeserver.storage.keys import CrossSigningKey, Usage
 from homeserver.storage.remotedevices import DeviceList
 
 T = TypeVar("T")
+W = TypeVar("W")
 
 Wanted: TypeAlias = Mapping[UserID, Sequence[DeviceID]]
 Claims: TypeAlias = Mapping[UserID, Mapping[DeviceID, str]]
@@ -37,10 +38,11 @@ _USAGES: Final[tuple[Usage, ...]] = ("master", "self_signing")
 
 
 class Asking:
-    """Asks the servers of people elsewhere."""
+    """Asks the servers of people elsewhere; `run` does work in a thread."""
 
-    def __init__(self, peers: Asks) -> None:
+    def __init__(self, peers: Asks, run: Runs) -> None:
         self._peers = peers
+        self._run = run
 
     async def devices(self, user_id: UserID) -> DeviceList:
         """All devices of somebody.
@@ -60,7 +62,7 @@ class Asking:
         """
         body = {"device_keys": {person: list(device_ids) for person, device_ids in wanted.items()}}
         answer = await self._peers.ask(server, "POST", f"{_V1}/user/keys/query", body=body, timeout_s=timeout_s)
-        return _read_keys(wanted, answer)
+        return await self._read(_read_keys, wanted, answer)
 
     async def claim(self, server: ServerName, wanted: Claims, timeout_s: float) -> Claimed:
         """A one-time key of each of some devices of a server's people.
@@ -70,7 +72,12 @@ class Asking:
         """
         body = {"one_time_keys": {person: dict(by_device) for person, by_device in wanted.items()}}
         answer = await self._peers.ask(server, "POST", f"{_V1}/user/keys/claim", body=body, timeout_s=timeout_s)
-        return _read_claimed(wanted, answer)
+        return await self._read(_read_claimed, wanted, answer)
+
+    async def _read(self, read: Callable[[W, Mapping[str, Any]], T], wanted: W, answer: Mapping[str, Any]) -> T:
+        """What was asked for of an answer; a large one has so many keys that they are read in a thread."""
+        is_large = isinstance(answer, LargeAnswer)
+        return await self._run(read, wanted, answer) if is_large else read(wanted, answer)
 
 
 def read_device_list(user_id: UserID, answer: Mapping[str, Any]) -> DeviceList:

@@ -153,7 +153,8 @@ def _find_create(events: Mapping[EventID, Event], wanted: Sequence[EventID], eve
 
     Raises: BadAnswer.
     """
-    found = [events[each] for each in wanted if (events[each].type, events[each].state_key) == CREATE]
+    creates = [event for each in wanted if (event := events[each]).type == CREATE[0]]
+    found = [event for event in creates if event.key == CREATE]
     if len(found) != 1 or found[0].room_id != event.room_id:
         raise BadAnswer("a state without the room's create event")
     if found[0].content.get("room_version", "1") != event.version.id:

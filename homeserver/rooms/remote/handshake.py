@@ -126,12 +126,15 @@ async def try_each(ground: Ground, servers: Iterable[ServerName], go: Callable[[
         try:
             return await go(server)
         except ASKING_FAULTS as fault:
-            faults.append(fault)
+            faults.append(fault.with_traceback(None))  # it would hold on to all that the server has answered
         except IncompatibleVersion as fault:
             raise fault from None
         if ground.seal.now_ms() > until_ms:
             break
-    raise explain(faults)
+    try:
+        raise explain(faults)
+    finally:
+        faults.clear()  # else they and this frame would hold on to each other
 
 
 def choose_servers(ground: Ground, room_id: str, *given: Iterable[str]) -> list[ServerName]:
