@@ -1,12 +1,17 @@
 """Coroutines that go on at the same time: waited for together, or running beside their owner until that ends."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, FirstError, gatherResults
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+S = TypeVar("S")
 T = TypeVar("T")
+
+SLICE: Final = 200
+"""How many things are made before others have a turn."""
 
 
 async def side_by_side(waiting: Iterable[Awaitable[T]], *, at_once: int | None = None) -> list[T]:
@@ -25,6 +30,25 @@ async def side_by_side(waiting: Iterable[Awaitable[T]], *, at_once: int | None =
         fault.subFailure.raiseException()
         raise
     return done
+
+
+class CallsLater(Protocol):
+    """A clock, as far as it is needed to let others go first."""
+
+    def callLater(self, delay: float, call: Callable[..., object], /, *args: object) -> IDelayedCall:  # noqa: N802 - Twisted's name
+        """Call something after so many seconds."""
+
+
+async def in_slices(clock: CallsLater, make: Callable[[S], T], things: Sequence[S]) -> list[T]:
+    """What is made of each of many things; others have their turns in between."""
+    made: list[T] = []
+    for at in range(0, len(things), SLICE):
+        if at:
+            turn: Deferred[None] = Deferred()
+            clock.callLater(0, turn.callback, None)
+            await turn
+        made += map(make, things[at : at + SLICE])
+    return made
 
 
 class Tasks:

@@ -6,7 +6,7 @@ Spec: client-server-api#get_matrixclientv3roomsroomidmembers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from federation.ids import RoomID, UserID
+from federation.ids import RoomID, StateKey, UserID
 from homeserver.rooms.places import find_token_place
 from homeserver.rooms.room import Room
 from homeserver.rooms.view import View, Views
@@ -24,10 +24,13 @@ class Which:
     membership: str | None = None
     not_membership: str | None = None
 
-    def takes(self, held: RoomEvent) -> bool:
-        """Whether a member event is wanted."""
-        membership = held.membership
-        return self.membership in (None, membership) and membership != self.not_membership
+    def choose(self, state: Mapping[StateKey, RoomEvent]) -> list[RoomEvent]:
+        """The wanted among the member events of a state."""
+        members = [held for (kind, _), held in state.items() if kind == "m.room.member"]
+        wanted, unwanted = self.membership, self.not_membership
+        if wanted is not None:
+            members = [held for held in members if held.membership == wanted]
+        return members if unwanted is None else [held for held in members if held.membership != unwanted]
 
 
 class Members:
@@ -44,10 +47,8 @@ class Members:
         """
         view = await self._views.open(by, room_id)
         if view.left is None and which.at is None:
-            state: Mapping[tuple[str, str], RoomEvent] = view.room.shown.state
-        else:
-            state = await self._db.read(_read_state, view, which.at)
-        return [held for key, held in state.items() if key[0] == "m.room.member" and which.takes(held)]
+            return which.choose(view.room.shown.state)
+        return which.choose(await self._db.read(_read_state, view, which.at))
 
     async def joined(self, by: UserID, room_id: str) -> Mapping[UserID, RoomEvent]:
         """The joined members' events, for those among them.
@@ -64,7 +65,7 @@ class Members:
         return [held.room_id for held in await self._db.read(load_memberships, by, "join")]
 
 
-def _read_state(txn: Txn, view: View, at: Place | int | None) -> Mapping[tuple[str, str], RoomEvent]:
+def _read_state(txn: Txn, view: View, at: Place | int | None) -> Mapping[StateKey, RoomEvent]:
     """The state at a token, but not later than the viewer left."""
     room: Room = view.room
     left = view.left

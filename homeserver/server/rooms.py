@@ -112,6 +112,6 @@ def build_delayed(core: Core, doors: RoomDoors) -> DelayedEvents:
 def room_routes(core: Core, rooms: RoomParts) -> tuple[Route, ...]:
     """The endpoints of rooms."""
     return (
-        *client_rooms.routes(rooms.doors, rooms.delayed, core.world.now_ms, core.world.server_name),
+        *client_rooms.routes(rooms.doors, rooms.delayed, core.world.now_ms, core.world.server_name, core.world.reactor),
         *retention.routes(build_rules(core.world.settings)),
     )

@@ -11,6 +11,7 @@ import msgspec
 
 from federation.event import Event
 from federation.ids import DeviceID, RoomID, UserID
+from federation.transport.tasks import in_slices
 from homeserver.ephemeral.presence import Presences, State
 from homeserver.ephemeral.typing import Typing
 from homeserver.policy import Policy, SeeRoom, allows
@@ -293,7 +294,7 @@ class Answers:
     async def _show_rooms(
         self, draft: Draft, rooms: Mapping[RoomID, _JoinedRoom], found: Found
     ) -> list[tuple[bytes, bytes]]:
-        shown = {room_id: self._show_room(draft, room_id, room) for room_id, room in rooms.items()}
+        shown = {room_id: await self._show_room(draft, room_id, room) for room_id, room in rooms.items()}
         unread = await self._find_unread(draft, shown)
         since = draft.since.position if draft.since is not None else 0
         for room_id in [each for each, parts in shown.items() if not parts]:
@@ -312,7 +313,7 @@ class Answers:
             if draft.request.filter.has_room(room_id) and not blocked and sender not in draft.unwanted.people:
                 name = section.encode()
                 sections[b'"%b"' % name][room_id] = b'{"%b_state":{"events":%b}}' % (name, stripped)
-        sections[b'"leave"'] = {room_id: self._show_left(draft, room_id, found) for room_id in found.left}
+        sections[b'"leave"'] = {room_id: await self._show_left(draft, room_id, found) for room_id in found.left}
         return [(b'"rooms"', encode_rooms(sections))] if any(sections.values()) else []
 
     async def _find_unread(self, draft: Draft, room_ids: Iterable[RoomID]) -> Mapping[RoomID, Unread]:
@@ -322,9 +323,9 @@ class Answers:
         loaded = await notices.load(user_id, missing) if missing else {}
         return {room_id: unread if unread is not None else loaded[room_id] for room_id, unread in known.items()}
 
-    def _show_room(self, draft: Draft, room_id: RoomID, room: _JoinedRoom) -> list[tuple[bytes, bytes]]:
+    async def _show_room(self, draft: Draft, room_id: RoomID, room: _JoinedRoom) -> list[tuple[bytes, bytes]]:
         """The members of a room's object but for the unread counts; empty when nothing of it is to be shown."""
-        parts = self._show_view(draft, room.ask, room.part) if room.ask is not None else []
+        parts = await self._show_view(draft, room.ask, room.part) if room.ask is not None else []
         ephemeral = self._show_ephemeral(draft, room_id, room)
         if ephemeral:
             parts.append((b'"ephemeral"', events_object(ephemeral)))
@@ -332,7 +333,7 @@ class Answers:
             parts.append((b'"account_data"', events_object(room.data)))
         return parts
 
-    def _show_view(self, draft: Draft, ask: Ask, part: Part) -> list[tuple[bytes, bytes]]:
+    async def _show_view(self, draft: Draft, ask: Ask, part: Part) -> list[tuple[bytes, bytes]]:
         view = part.view
         parts = []
         if part.timeline:
@@ -340,10 +341,13 @@ class Answers:
         state = self._choose_state(draft, ask, view)
         if state:
             name = b'"state_after"' if ask.state_after else b'"state"'
-            parts.append((name, events_object([encode_state(held, ask.filter) for held in state])))
+            parts.append((name, events_object(await self._encode_state(state, ask.filter))))
         if view.counted is not None:
             parts.append((b'"summary"', encode_summary(view, ask.user_id)))
         return parts
+
+    async def _encode_state(self, state: Sequence[RoomEvent], wanted: Filter) -> list[bytes]:
+        return await in_slices(self._sources.clock, lambda held: encode_state(held, wanted), state)
 
     def _choose_state(self, draft: Draft, ask: Ask, view: View) -> Sequence[RoomEvent]:
         """The state to send: all of it, but of lazily loaded members those whom the client has already."""
@@ -369,12 +373,12 @@ class Answers:
             shown += [encode_receipts(group) for group in split_receipts(room.receipts)]
         return shown
 
-    def _show_left(self, draft: Draft, room_id: RoomID, found: Found) -> bytes:
+    async def _show_left(self, draft: Draft, room_id: RoomID, found: Found) -> bytes:
         view = found.left[room_id]
         ask = _ask_left(draft, room_id)
         part = self._parts.encode(view, ask, draft.request.device_id)
         name = b'"state_after"' if ask.state_after else b'"state"'
-        state = events_object([encode_state(held, ask.filter) for held in (*view.state, *view.members)])
+        state = events_object(await self._encode_state((*view.state, *view.members), ask.filter))
         parts = [(b'"timeline"', part.timeline or events_object(())), (name, state)]
         events = [
             encode_data(data.type, data.content)
@@ -433,8 +437,8 @@ class Answers:
 
 def finish(upto: SyncToken, members: Iterable[tuple[bytes, bytes]], keys: bytes) -> bytes:
     """The whole answer."""
-    head = b'{"next_batch":' + _encode(upto.encode()) + b","
-    return head + b"".join([name + b":" + value + b"," for name, value in members]) + keys + b"}"
+    parts = [part for name, value in members for part in (name, b":", value, b",")]
+    return b"".join((b'{"next_batch":', _encode(upto.encode()), b",", *parts, keys, b"}"))
 
 
 def _ask_left(draft: Draft, room_id: RoomID) -> Ask:

@@ -22,12 +22,14 @@ NOBODY: Final = UserID("")
 
 def join_object(members: Iterable[tuple[bytes, bytes]]) -> bytes:
     """A JSON object of names (JSON strings) and values, both encoded."""
-    return b"{" + b",".join([name + b":" + value for name, value in members]) + b"}"
+    parts = [part for name, value in members for part in (b",", name, b":", value)]
+    return b"".join((b"{", *parts[1:], b"}"))
 
 
 def events_object(events: Iterable[bytes]) -> bytes:
     """An object with `events`."""
-    return b'{"events":[' + b",".join(events) + b"]}"
+    parts = [part for event in events for part in (b",", event)]
+    return b"".join((b'{"events":[', *parts[1:], b"]}"))
 
 
 def encode_timeline(view: View, asker: Asker, wanted: Filter) -> bytes:
@@ -112,8 +114,8 @@ def encode_data(kind: str, content: bytes) -> bytes:
 
 def encode_rooms(sections: Mapping[bytes, Mapping[RoomID, bytes]]) -> bytes:
     """The rooms of an answer by section, empty ones left out."""
-    return join_object(
-        (name, join_object((_encode(room_id), shown) for room_id, shown in rooms.items()))
-        for name, rooms in sections.items()
-        if rooms
-    )
+    parts = []
+    for name, rooms in sections.items():
+        shown = [part for room_id, room in rooms.items() for part in (b",", _encode(room_id), b":", room)]
+        parts += [b",", name, b":{", *shown[1:], b"}"] if rooms else []
+    return b"".join((b"{", *parts[1:], b"}"))

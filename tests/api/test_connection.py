@@ -451,6 +451,9 @@ class Files(EdgeCase):
         assert (answer.body, answer.headers["content-length"]) == (b"", "300000")
 
     def test_no_more_is_read_than_the_receiver_takes(self) -> None:
+        self.take_bit_by_bit(len(self.content))
+
+    def take_bit_by_bit(self, length: int) -> None:
         line = self.wire.line
         sizes = []
 
@@ -465,8 +468,26 @@ class Files(EdgeCase):
         assert len(sizes) == 3
         while self.wire.channel.requests:
             line.producer.resumeProducing()
-        assert sum(sizes[1:]) == len(self.content)
+        assert sum(sizes[1:]) == length
         assert max(sizes) <= 65536
+
+    def test_so_is_a_large_answer_that_is_there_already(self) -> None:
+        answer = b'"' + b"x" * (3 << 20) + b'"'
+
+        async def show(call: Call) -> Reply:
+            return answer
+
+        route = Route(method="GET", path=PATH, handle=show, auth="none")
+        self.serve(route)
+        self.wire = Wire(self.factory)
+        self.take_bit_by_bit(len(answer))
+        wire = Wire(self.factory)
+        for method, body in (("GET", answer), ("HEAD", b"")):
+            reply = wire.reply(head=method == "HEAD")
+            wire.send(encode_request(method, PATH, {}))
+            answered = self.successResultOf(reply)
+            assert (answered.status, answered.body, answered.headers["content-length"]) == (200, body, str(len(answer)))
+        assert self.metrics.route(route).statuses == {200: 3}
 
     def test_a_receiver_that_takes_nothing_more_is_cut_off(self) -> None:
         line = self.wire.line

@@ -1,9 +1,13 @@
 """What goes on at the same time: waited for together, or beside its owner."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from federation.transport.tasks import Tasks, side_by_side
+from federation.transport.tasks import SLICE, Tasks, in_slices, side_by_side
 
 
 class Fault(Exception):
@@ -14,7 +18,7 @@ async def wait(deferred: "Deferred[None]") -> None:
     await deferred
 
 
-def outcome(waiting: "Deferred[list[str]]") -> object:
+def outcome(waiting: "Deferred[Any]") -> object:
     results: list[object] = []
     waiting.addBoth(results.append)
     return results[0] if results else None
@@ -53,6 +57,41 @@ def test_no_more_go_on_at_a_time_than_may() -> None:
     deferreds[2].callback("third")
     deferreds[0].callback("first")
     assert outcome(all_of_them) == ["first", "second", "third"]
+
+
+class Turns:
+    """A clock by which only one thing happens at a time."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], object]] = []
+
+    def callLater(self, delay: float, call: Callable[..., object], *args: object) -> Any:
+        self.waiting.append(partial(call, *args))
+
+
+class TestSlices:
+    def setup_method(self) -> None:
+        self.clock = Turns()
+        self.made: list[int] = []
+
+    def make(self, thing: int) -> int:
+        self.made.append(thing)
+        return -thing
+
+    def test_others_have_a_turn_after_some_of_many_things(self) -> None:
+        things = range(2 * SLICE + 1)
+        all_made = Deferred.fromCoroutine(in_slices(self.clock, self.make, things))
+        for made in (SLICE, 2 * SLICE):
+            assert self.made == list(things[:made])
+            (go_on,) = self.clock.waiting
+            self.clock.waiting.clear()
+            go_on()
+        assert outcome(all_made) == [-thing for thing in things]
+
+    def test_few_things_are_made_at_once(self) -> None:
+        for count in (0, SLICE):
+            made = outcome(Deferred.fromCoroutine(in_slices(self.clock, str, range(count))))
+            assert made == [str(number) for number in range(count)]
 
 
 class TestTasks:

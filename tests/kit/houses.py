@@ -197,7 +197,7 @@ class HouseCase(TestCase):
             sending=self.doors.sending, settings=self.doors.settings, transactions=self.doors.transactions
         )
         self.later = DelayedEvents(self.db, senders, Bounds(max_delay_ms=1, max_scheduled=0), outside)
-        routes = rooms_api.routes(self.doors, self.later, self.now_ms, SERVER)
+        routes = rooms_api.routes(self.doors, self.later, self.now_ms, SERVER, self.clock)
         self.factory = EdgeFactory(Edge(routes, attendants))
 
     async def _find_session(self, token: str) -> Session | None:

@@ -114,7 +114,7 @@ class SyncCase(HouseCase):
         self.db.on_commit = self._tell
         stored = Filters(self.db)
         routes = (
-            *rooms_api.routes(self.doors, self.later, self.now_ms, SERVER),
+            *rooms_api.routes(self.doors, self.later, self.now_ms, SERVER, self.clock),
             *sync.routes(self.sync, stored),
             *sliding.routes(self.sync.sliding),
             *typing.routes(self.typing),

@@ -4,10 +4,12 @@ Spec: client-server-api#getting-events-for-a-room
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from federation.ids import UserID
+from federation.transport.tasks import in_slices
 from homeserver.api.errors import BadParam
 from homeserver.api.route import Call, Reply, Route
 from homeserver.rooms.filters import RoomEventFilter
@@ -15,7 +17,8 @@ from homeserver.rooms.history import Ask, History
 from homeserver.rooms.members import Members, Which
 from homeserver.rooms.places import parse_token
 from homeserver.rooms.render import Asker
-from homeserver.storage.events import Place
+from homeserver.storage.events import Place, RoomEvent
+from homeserver.streams import Clock
 
 _ROOM: Final = "/_matrix/client/v3/rooms/{roomId}"
 _MEMBERSHIPS: Final = ("join", "invite", "knock", "leave", "ban")
@@ -23,9 +26,9 @@ _MEMBERSHIPS: Final = ("join", "invite", "knock", "leave", "ban")
 _filter_decoder: Final = msgspec.json.Decoder(RoomEventFilter)
 
 
-def routes(history: History, members: Members, now_ms: Callable[[], int]) -> tuple[Route, ...]:
+def routes(history: History, members: Members, now_ms: Callable[[], int], clock: Clock) -> tuple[Route, ...]:
     """The endpoints that read rooms."""
-    return tuple(_routes(_HistoryAPI(history, members, now_ms)))
+    return tuple(_routes(_HistoryAPI(history, members, now_ms, clock)))
 
 
 def _routes(api: "_HistoryAPI") -> Iterator[Route]:
@@ -43,10 +46,11 @@ def _routes(api: "_HistoryAPI") -> Iterator[Route]:
 
 
 class _HistoryAPI:
-    def __init__(self, history: History, members: Members, now_ms: Callable[[], int]) -> None:
+    def __init__(self, history: History, members: Members, now_ms: Callable[[], int], clock: Clock) -> None:
         self._history = history
         self._members = members
         self._now_ms = now_ms
+        self._clock = clock
 
     async def messages(self, call: Call) -> Reply:
         query = call.query
@@ -76,11 +80,12 @@ class _HistoryAPI:
             not_membership=_membership(call, "not_membership"),
         )
         events = await self._members.events(call.caller.user_id, call.params["roomId"], which)
-        return {"chunk": [msgspec.Raw(held.client) for held in events]}
+        return {"chunk": await in_slices(self._clock, lambda held: msgspec.Raw(held.client), events)}
 
     async def joined_members(self, call: Call) -> Reply:
         joined = await self._members.joined(call.caller.user_id, call.params["roomId"])
-        return {"joined": {user_id: _shown(held.event.content) for user_id, held in joined.items()}}
+        shown = await in_slices(self._clock, _show_member, list(joined.items()))
+        return b'{"joined":{' + b",".join(shown) + b"}}"
 
     def _asker(self, call: Call) -> Asker:
         return Asker(user_id=call.caller.user_id, device_id=call.caller.device_id, now_ms=self._now_ms())
@@ -113,6 +118,9 @@ def read_filter(call: Call) -> RoomEventFilter:
         raise BadParam(f"filter is not a RoomEventFilter: {fault}") from None
 
 
-def _shown(content: Any) -> dict[str, object]:
+def _show_member(member: tuple[UserID, RoomEvent]) -> bytes:
+    user_id, held = member
+    content = held.event.content
     named = {"display_name": content.get("displayname"), "avatar_url": content.get("avatar_url")}
-    return {name: value for name, value in named.items() if isinstance(value, str)}
+    shown = {name: value for name, value in named.items() if isinstance(value, str)}
+    return msgspec.json.encode(user_id) + b":" + msgspec.json.encode(shown)

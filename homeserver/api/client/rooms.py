@@ -22,17 +22,20 @@ from homeserver.api.client import (
 from homeserver.api.route import Route
 from homeserver.rooms.delayed import DelayedEvents
 from homeserver.rooms.doors import Doors
+from homeserver.streams import Clock
 
 
-def routes(doors: Doors, later: DelayedEvents, now_ms: Callable[[], int], server_name: str) -> tuple[Route, ...]:
+def routes(
+    doors: Doors, later: DelayedEvents, now_ms: Callable[[], int], server_name: str, clock: Clock
+) -> tuple[Route, ...]:
     """The endpoints of rooms, from creating one to finding it."""
     return (
         *create.routes(doors.creation),
         *membership.routes(doors.memberships, doors.aliases, doors.members),
         *send.routes(doors.sending, later),
         *delayed.routes(later),
-        *state.routes(doors.states, doors.settings, later, now_ms),
-        *history.routes(doors.history, doors.members, now_ms),
+        *state.routes(doors.states, doors.settings, later, now_ms, clock),
+        *history.routes(doors.history, doors.members, now_ms, clock),
         *aliases.routes(doors.aliases),
         *directory.routes(doors.directory, doors.networks, server_name),
         *upgrade.routes(doors.upgrades),

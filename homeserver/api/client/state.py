@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from federation.transport.tasks import in_slices
 from homeserver.api.client.appservice import find_time
 from homeserver.api.client.delayed import find_delay, schedule
 from homeserver.api.route import Call, Reply, Route
@@ -15,14 +16,17 @@ from homeserver.rooms.delayed import DelayedEvents
 from homeserver.rooms.render import Asker, render
 from homeserver.rooms.state import Settings, States
 from homeserver.storage.delayed import Later
+from homeserver.streams import Clock
 
 _STATE = "/_matrix/client/v3/rooms/{roomId}/state"
 _ANCHOR = "matrixclientv3roomsroomidstate"
 
 
-def routes(states: States, settings: Settings, delayed: DelayedEvents, now_ms: Callable[[], int]) -> tuple[Route, ...]:
+def routes(
+    states: States, settings: Settings, delayed: DelayedEvents, now_ms: Callable[[], int], clock: Clock
+) -> tuple[Route, ...]:
     """The endpoints of state."""
-    return tuple(_routes(_StateAPI(states, settings, delayed, now_ms)))
+    return tuple(_routes(_StateAPI(states, settings, delayed, now_ms, clock)))
 
 
 def _routes(api: "_StateAPI") -> Iterator[Route]:
@@ -41,16 +45,19 @@ def _routes(api: "_StateAPI") -> Iterator[Route]:
 
 
 class _StateAPI:
-    def __init__(self, states: States, settings: Settings, delayed: DelayedEvents, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, states: States, settings: Settings, delayed: DelayedEvents, now_ms: Callable[[], int], clock: Clock
+    ) -> None:
         self._states = states
         self._delayed = delayed
         self._settings = settings
         self._now_ms = now_ms
+        self._clock = clock
 
     async def all(self, call: Call) -> Reply:
         asker = self._asker(call)
         state = await self._states.all(asker.user_id, call.params["roomId"])
-        return b"[" + b",".join([render(held, asker) for held in state]) + b"]"
+        return b"[" + b",".join(await in_slices(self._clock, lambda held: render(held, asker), state)) + b"]"
 
     async def one(self, call: Call) -> Reply:
         whole = call.query.choice("format", ("content", "event"), "content") == "event"

@@ -28,6 +28,8 @@ SLOWEST_BODY = 4096
 """Bytes a second that a body must arrive with, after the grace."""
 
 _IN_MEMORY = 65536
+_AT_ONCE = 1 << 20
+"""How large an answer is written in one go; a larger one goes out as fast as it is taken."""
 CORS = (
     b"Access-Control-Allow-Origin: *\r\n"
     b"Access-Control-Allow-Methods: GET, POST, PUT, DELETE, OPTIONS\r\n"
@@ -223,8 +225,14 @@ class EdgeRequest(http.Request):
     def answer(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Write a whole answer and be done."""
         head = self._answer_head(status, headers, len(body))
-        self.channel.send(head if self.method == b"HEAD" else head + body)
-        self._answered(status)
+        if len(body) <= _AT_ONCE or self.method == b"HEAD":
+            self.channel.send(head if self.method == b"HEAD" else head + body)
+            self._answered(status)
+            return
+        self.code = status
+        self.channel.send(head)
+        self._pump = FilePump(self, BytesIO(body), len(body))
+        self._pump.start()
 
     def answer_file(self, answer: Answer, file: BinaryIO) -> None:
         """Write an answer whose body is that open file while it grows, or a part of it, as fast as it is taken."""
