@@ -2,8 +2,9 @@
 
 `destination` is what one server is told next and when it is tried again, `parcels` says what a transaction is,
 `packing` makes them of what waits in memory or is owed by the tables. `sending` does the rest: it takes what commits
-tell, lets it wait for each destination, and sends, one transaction at a time to each. `ephemera` gives it what is told
-of our people and is not kept.
+tell, lets it wait for each destination (`audiences` says whom an event concerns), and sends, one transaction at a time
+to each. `ephemera` gives it what is told of our people and is not kept; how receipts are told is in `receipts`.
+`inspection` shows operators how each destination does.
 
 Nothing is stored for a message and a destination. A destination has a position, and while it is there the events above
 that wait in memory. One that is away has nothing in memory: when it is back, what it is owed is read from the tables
