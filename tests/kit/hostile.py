@@ -243,10 +243,10 @@ class HostileCase(RegionsCase):
         """All that storage has, but for what changes by itself."""
         return await self.database.read(_dump)
 
-    async def expect_refused(self, *events: Event | Any, by: Villain | None = None) -> dict[str, str]:
+    async def expect_refused(self, *events: Event | Any) -> dict[str, str]:
         """None of the events is taken, and all that was there before is as it was; why."""
         async with self.unharmed():
-            refused = await self.tell(*events, by=by)
+            refused = await self.tell(*events)
             named = {event.event_id for event in events if isinstance(event, Event)}
             assert named <= refused.keys(), (named, refused)
         return refused

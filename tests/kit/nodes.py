@@ -47,6 +47,8 @@ from tests.kit.receiving import run
 from tests.kit.rooms import START_MS, signing_key
 
 LATER = "/_matrix/federation/v2/"
+ROUNDS = 3
+"""How often all speak in turn once nothing is cut."""
 
 
 class Net:
@@ -127,7 +129,7 @@ class Net:
             users[self.nodes[0].user_id] = 100
         return {"users": users, "state_default": 50, "ban": 50, "kick": 50}
 
-    async def heal(self, rounds: int = 3) -> None:
+    async def heal(self) -> None:
         """Cut nothing any more: everybody is told what they are owed, then all speak in turn, until all know all."""
         self.cut()
         self.on_the_way = []
@@ -135,7 +137,7 @@ class Net:
             for other, event in node.owed:
                 await other.take(node.name, event)
                 await self.rest()
-        for at in range(rounds):
+        for at in range(ROUNDS):
             self.now_ms += AGAIN_MS
             for node in self.nodes:
                 room = await node.room()

@@ -193,7 +193,8 @@ class Answers(Case):
             self.evil.asked.clear()
             await self.tell(*events)
             assert self.evil.asked["get_missing_events"] <= MOST_ROUNDS
-            assert self.evil.asked["state_ids"] <= MOST_FRONTIER
+            # for each of them the state before it, then before the one that it follows
+            assert self.evil.asked["state_ids"] <= 2 * MOST_FRONTIER
 
     async def test_fifty_events_each_resting_on_what_is_not_there_cost_no_more_than_some(self) -> None:
         self.evil.said["event_auth"] = Said(body=b'{"auth_chain": []}')
