@@ -170,12 +170,6 @@ def load_network_rooms(txn: Txn, cooperation: Cooperation) -> list[NetworkRoom]:
     return [NetworkRoom(**dict(zip(NetworkRoom.__struct_fields__, row, strict=True))) for row in rows]
 
 
-def find_network_room(txn: Txn, room_id: RoomID, org_id: str) -> NetworkRoom | None:
-    """Find a room of an organisation's cooperations that is open."""
-    row = txn.one(f"{_ROOM} WHERE room_id = ? AND org_id = ? AND closed_ms IS NULL", (room_id, org_id))
-    return None if row is None else NetworkRoom(**dict(zip(NetworkRoom.__struct_fields__, row, strict=True)))
-
-
 def find_organisation_of_room(txn: Txn, room_id: RoomID) -> str:
     """Find whose room of a cooperation it is, or was; the host's if both are of this region, '' for nobody's."""
     sql = (
