@@ -17,6 +17,7 @@ NOTE = "org.parta.test.note"
 WHISPER = "org.parta.test.whisper"
 MOST_UPLOADED = 100_000
 MOST_SYNCS = 200
+FEW = 15
 RETRY_S = 0.02
 
 
@@ -285,9 +286,11 @@ class Person:
 
 
 class Follower:
-    """A device that syncs: `events` are those that came to it by room, `whispers` and `notes` what else did."""
+    """A device that syncs: `events` are those that came to it by room, `whispers` and `notes` what else did. With few
+    events a sync (`most`) it has gaps to read.
+    """
 
-    def __init__(self, caller: Caller, *, wait_ms: int) -> None:
+    def __init__(self, caller: Caller, *, wait_ms: int, most: int = FEW) -> None:
         self.caller = caller
         self.token = ""
         self.events: dict[str, list[str]] = {}
@@ -295,6 +298,7 @@ class Follower:
         self.notes: dict[str, str] = {}
         self.typing: dict[str, list[str]] = {}
         self._wait_ms = wait_ms
+        self._most = most
 
     def follow(self, stop: Event, bear: Callable[[Refusal], None]) -> None:
         """Sync until `stop` is set or the server is gone; `bear` judges refusals."""
@@ -313,7 +317,7 @@ class Follower:
 
         Raises: Lost; then nothing was taken.
         """
-        page = read_sync(self.caller, self.token, wait_ms)
+        page = read_sync(self.caller, self.token, wait_ms, self._most)
         rooms = {**page.get("rooms", {}).get("join", {}), **page.get("rooms", {}).get("leave", {})}
         came = {room: self._timeline(room, part) for room, part in rooms.items()}
         self.token = page["next_batch"]
@@ -349,9 +353,9 @@ class Follower:
         return continue_timeline(self.caller, room, part, events[-1] if events else "")
 
 
-def read_sync(caller: Caller, token: str, wait_ms: int = 0) -> dict[str, Any]:
-    """One sync, with few events a room, so that there are gaps."""
-    query: dict[str, object] = {"timeout": wait_ms, "filter": '{"room":{"timeline":{"limit":15}}}'}
+def read_sync(caller: Caller, token: str, wait_ms: int = 0, most: int = FEW) -> dict[str, Any]:
+    """One sync, with so many events a room."""
+    query: dict[str, object] = {"timeout": wait_ms, "filter": f'{{"room":{{"timeline":{{"limit":{most}}}}}}}'}
     if token:
         query["since"] = token
     page: dict[str, Any] = caller.call("GET", "/sync", query=query)

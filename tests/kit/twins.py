@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.kit.certificates import Authority
-from tests.kit.processes import Process, free_port, open_configuration
+from tests.kit.processes import Process, open_configuration
+from tests.kit.region import find_port
 from tests.kit.relay import Relay
 from tests.kit.strangers import Person, log_in_or_register
 
@@ -27,7 +28,7 @@ class Twin:
     def __init__(self, folder: Path, authority: Authority, database: dict[str, str]) -> None:
         folder.mkdir()
         tls = authority.certify(folder, "localhost")
-        port, federation = free_port(), free_port()
+        port, federation = find_port(), find_port()  # nobody takes them while it is dead
         self.gate = Relay(federation, tls)
         self.desk = Relay(port, patient=False)
         self.name = f"localhost:{self.gate.port}"
