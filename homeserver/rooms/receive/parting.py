@@ -92,7 +92,8 @@ class Partings:
         ours = [held for held in walked if held.event.origin == self._server or held.event_id in leaves]
         ours.sort(key=lambda held: held.event.depth)
         events = [held.event if is_inside else _without_words(held) for held in ours]
-        await self._tell(room, server, events[-MOST_TOLD:])
+        if events:  # what was only told of has no place, and what came before it is not known
+            await self._tell(room, server, events[-MOST_TOLD:])
 
     async def _tell(self, room: Room, server: ServerName, events: Sequence[Event]) -> None:
         try:
