@@ -38,7 +38,6 @@ class Forked(NeighboursCase):
             assert [event_id for event_id in read if event_id in said] == said[::-1], start
             assert start or late in read
 
-
     async def test_who_has_come_in_meanwhile_sees_the_other_branch_and_who_has_gone_does_not(self) -> None:
         room_id = await self.share()
         carol, dave = await self.north.register("carol"), await self.north.register("dave")
