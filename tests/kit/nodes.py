@@ -29,7 +29,7 @@ from homeserver.rooms.backfill import Backfill
 from homeserver.rooms.beyond import Entering
 from homeserver.rooms.giving import Giving, dump
 from homeserver.rooms.receive.adopt import Adoption
-from homeserver.rooms.receive.intake import Turns, World
+from homeserver.rooms.receive.intake import World
 from homeserver.rooms.receive.outside import Outside
 from homeserver.rooms.receive.parting import AGAIN_MS
 from homeserver.rooms.receive.receiver import Receiver
@@ -39,6 +39,7 @@ from homeserver.rooms.remote.resident import Resident
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Draft, Seal
+from homeserver.rooms.turns import Turns
 from homeserver.storage.changes import EventAdded
 from homeserver.storage.database import Change, Database
 from tests.kit.databases import make_database

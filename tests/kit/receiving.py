@@ -23,12 +23,13 @@ from twisted.trial.unittest import TestCase
 from federation.event import Event
 from federation.ids import ServerName, UserID
 from homeserver.rooms.receive.adopt import Adoption
-from homeserver.rooms.receive.intake import Turns, World
+from homeserver.rooms.receive.intake import World
 from homeserver.rooms.receive.outside import Outside
 from homeserver.rooms.receive.receiver import Receiver
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.seal import Draft, Seal
+from homeserver.rooms.turns import Turns
 from homeserver.storage.database import Change, Database
 from homeserver.storage.events import RoomEvent
 from tests.kit.databases import give_sqlite, reactor_in_use
