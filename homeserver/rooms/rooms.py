@@ -170,20 +170,17 @@ class Rooms:
     async def take_in(
         self, room: Room, build: Callable[[], Sequence[Pending]], also: Sequence[Work] = (), *, begins: bool = False
     ) -> None:
-        """Write what `build` makes of events of other servers on the head of a room, and `also`, in one unit of work;
-        a room that begins is one of the live ones from then on.
+        """Write what `build` makes of events of other servers on the head of a room, and `also` if it makes any, in one
+        unit of work; a room that begins is one of the live ones from then on.
 
         Raises: RoomDropped when the room must be loaded anew and all be built once more; StorageUnavailable.
         """
         addition = room.add_built(self.seal, build)
-        added = [(room, addition)]
         if addition.pendings:
             self._renew_listing(room, addition)
+            await self._write([(room, addition)], also)
         else:
             room.take_back(addition)
-            added = []
-        if added or also:
-            await self._write(added, also)
         if begins:
             self._keep(room)
 

@@ -127,6 +127,17 @@ class Crashes(AcrossCase):
         await self.join(self.bob, self.room)
         await self.assert_whole()
 
+    async def test_what_was_set_for_a_room_is_there_with_the_one_that_replaces_it(self) -> None:
+        await self.join(self.bob, self.room)
+        await self.bob.ok("PUT", f"/user/{self.bob.user_id}/rooms/{self.room}/tags/m.favourite", {"order": 0.5})
+        upgraded = await self.alice.ok("POST", f"/rooms/{self.room}/upgrade", {"new_version": "12"})
+        self.room = upgraded["replacement_room"]
+        await self.settle_all()
+        self.kill_after(self.south.running.receiving.adoption, "adopt")
+        await self.die(self.start(self.way_in))
+        tags = await self.bob.ok("GET", f"/user/{self.bob.user_id}/rooms/{self.room}/tags")
+        self.assertEqual(tags, {"tags": {"m.favourite": {"order": 0.5}}})
+
     async def test_between_leaving_and_the_answer_to_the_client(self) -> None:
         await self.join(self.bob, self.room)
         await self.settle_all()

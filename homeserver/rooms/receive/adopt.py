@@ -12,10 +12,11 @@ from immutables import Map
 from federation.auth import check_auth
 from federation.errors import BadAnswer, BadSignature
 from federation.event import Event
-from federation.ids import EventID, StateKey
+from federation.ids import EventID, StateKey, UserID
 from federation.versions import RoomVersion
 from homeserver.rooms.groups import CREATE, whole_group
 from homeserver.rooms.head import Head, head_of
+from homeserver.rooms.predecessors import carrying
 from homeserver.rooms.receive.chains import Levels, append_outliers, check_own_auth, judge_all
 from homeserver.rooms.receive.intake import Intake, World
 from homeserver.rooms.receive.placing import Received
@@ -127,8 +128,11 @@ class Adoption:
         pending.changes = head.state
         pending.arrival = Arrival(is_aside=True, missing=event.prev_events)
         write_room = append_room if is_new else set_room
-        ended: Work = partial(set_ended, user_id=event.state_key, room_nid=record.nid)
-        also: list[Work] = [partial(_write_outliers, judged), lambda txn: write_room(txn, record), ended]
+        also: list[Work] = [
+            partial(_write_outliers, judged),
+            lambda txn: write_room(txn, record),
+            *_works_of(room, event),
+        ]
         await world.rooms.take_in(room, lambda: [pending], also, begins=True)
         return room
 
@@ -136,7 +140,7 @@ class Adoption:
         """The next event of a room that is known: if none of ours is in it, all else that it had is over."""
         world, seal = self._world, self._world.rooms.seal
         given = await world.database.write(_write_given, room.nid, judged, seal.next_id("groups"))
-        intake = Intake(world, room)
+        intake = Intake(world, room, _works_of(room, event))
         new = await intake.read([event])
         resets = seal.server not in room.head.servers
         missing = tuple(each for each in event.prev_events if not intake.facts.group_after(each))
@@ -144,8 +148,13 @@ class Adoption:
         refusal = intake.outcomes.get(event.event_id)
         if refusal is not None:
             raise refusal
-        await world.database.write(set_ended, event.state_key, room.nid)
         return intake.room
+
+
+def _works_of(room: Room, event: Event) -> list[Work]:
+    """What else is to be written when one of ours comes into a room."""
+    person = UserID(event.state_key or "")
+    return [partial(set_ended, user_id=person, room_nid=room.nid), *carrying(person, room)]
 
 
 def _find_create(events: Mapping[EventID, Event], wanted: Sequence[EventID], event: Event, room: Room | None) -> Event:

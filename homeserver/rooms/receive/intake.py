@@ -24,7 +24,7 @@ from homeserver.rooms.receive.placing import Placing, Received, StateNeeded, mar
 from homeserver.rooms.room import Room
 from homeserver.rooms.rooms import Rooms
 from homeserver.rooms.turns import Turns
-from homeserver.rooms.writing import Pending, RoomDropped
+from homeserver.rooms.writing import Pending, RoomDropped, Work
 from homeserver.storage.database import Database, StorageUnavailable
 from homeserver.storage.events import RoomEvent
 from homeserver.storage.state import append_group
@@ -50,10 +50,11 @@ class World:
 
 
 class Intake:
-    """Takes events into one room, whose turn it is."""
+    """Takes events into one room, whose turn it is; `also` is written with them."""
 
-    def __init__(self, world: World, room: Room) -> None:
+    def __init__(self, world: World, room: Room, also: Sequence[Work] = ()) -> None:
         self._world = world
+        self._also = also
         self.room = room
         self.facts = Facts()
         self.outcomes: Outcomes = {}
@@ -166,7 +167,7 @@ class Intake:
 
     async def _write(self, batch: "Batch") -> None:
         """Write what can be placed at once. Raises: RoomDropped; StorageUnavailable."""
-        await self._world.rooms.take_in(self.room, batch.build)
+        await self._world.rooms.take_in(self.room, batch.build, self._also)
 
     @property
     def _at_hand(self) -> Sequence[Outlier]:

@@ -11,7 +11,6 @@ from federation.ids import ServerName
 from homeserver.policy import Join
 from homeserver.rooms.beyond import Entering
 from homeserver.rooms.membership import RoomBlocked
-from homeserver.rooms.predecessors import carrying
 from homeserver.rooms.receive.outside import MOST_IDS, MOST_STATE_BYTES, parse_all
 from homeserver.rooms.remote.ground import Ground
 from homeserver.rooms.remote.handshake import (
@@ -24,7 +23,6 @@ from homeserver.rooms.remote.handshake import (
 )
 from homeserver.rooms.remote.outlying import build_seen, load_outlying, servers_by
 from homeserver.rooms.room import Room
-from homeserver.rooms.writing import write_additions
 from homeserver.storage.purge import find_blocker
 
 JOIN_S: Final = 120.0
@@ -54,21 +52,14 @@ class Joining:
             if await ground.database.read(find_blocker, wanted.room_id) is not None:
                 raise RoomBlocked
             servers = choose_servers(ground, wanted.room_id, wanted.via, servers_by(known), _servers_in(room))
-            await self._enter(wanted, servers)
+
+            async def go(server: ServerName) -> Room:
+                if room is not None:
+                    await ground.receiver.partings.tell_ours(server, room)
+                return await self._join_by(server, wanted)
+
+            await try_each(ground, servers, go)
             return True
-
-    async def _enter(self, wanted: Entering, servers: Iterable[ServerName]) -> None:
-        room = await self._ground.rooms.load(wanted.room_id)
-
-        async def go(server: ServerName) -> Room:
-            if room is not None:
-                await self._ground.receiver.partings.tell_ours(server, room)
-            return await self._join_by(server, wanted)
-
-        joined = await try_each(self._ground, servers, go)
-        works = carrying(wanted.person, joined)
-        if works:
-            await self._ground.database.write(write_additions, [], works)
 
     async def _join_by(self, server: ServerName, wanted: Entering) -> Room:
         ground = self._ground
