@@ -83,7 +83,8 @@ class Gaps:
 
     async def find_history(self, received: Sequence[Received]) -> None:
         """Find out which of these events lie before others that are here: the state after them is not one to be added
-        to that of today. Those from before the beginning of the timeline are nothing new, either.
+        to that of today. Those from before the beginning of the timeline are nothing new, either; nor are those that
+        may not be added today, if what is here surely follows them: history has its place for them.
         """
         new = self._find_new(received)
         old = [each for each in received if each.event.depth <= self._intake.facts.begins and each not in new]
@@ -95,11 +96,13 @@ class Gaps:
         outside = self._world.outside
         before = await self._ask_each(lambda server: outside.backfill(server, room.record, starts, MOST_BETWEEN))
         older = {event.event_id for event in before}
+        surely = {event.event_id for event in _connected(before, starts)}
         lowest, begins = await database.read(find_lowest, room.nid), await database.read(find_beginning, room.nid)
         for number, each in enumerate(sorted(old, key=lambda each: each.event.depth, reverse=True), 1):
             if not self._is_beside(each.event, older):
                 each.is_late = True
                 each.past = lowest - number if each.event.depth <= begins else None
+                each.past_at_worst = lowest - number if each.event.event_id in surely else None
 
     def _is_beside(self, event: Event, older: set[EventID]) -> bool:
         """Whether the event is surely none of those before the beginning, as far as that was told. In doubt it is one:

@@ -51,9 +51,10 @@ class Received:
     """An event on its way in.
 
     `given`: the state before it, where another server had to tell. `missing`: events before it that are not known.
-    `is_late`: others are here that come after it. `past`: its stream position where it is nothing new. `objection`: why
-    it is to be soft-failed whatever the rules say. `resets`: what the room had is no more, as when we were out of it.
-    `passes_on`: the other servers of the room are to be told by us. `is_kept`: it is kept even if it is rejected.
+    `is_late`: others are here that come after it. `past`: its stream position where it is nothing new; `past_at_worst`:
+    the same, should today's state not allow it. `objection`: why it is to be soft-failed whatever the rules say.
+    `resets`: what the room had is no more, as when we were out of it. `passes_on`: the other servers of the room are to
+    be told by us. `is_kept`: it is kept even if it is rejected.
     """
 
     event: Event
@@ -61,6 +62,7 @@ class Received:
     missing: tuple[EventID, ...] = ()
     is_late: bool = False
     past: int | None = None
+    past_at_worst: int | None = None
     objection: Refused | None = None
     resets: bool = False
     passes_on: bool = False
@@ -193,6 +195,9 @@ class Placing:
             if received.objection is not None:
                 raise received.objection
         except Refused as refusal:
+            if received.past_at_worst is not None and received.objection is None:
+                received.past = received.past_at_worst
+                return
             received.refusal = SoftFailed(refusal.rule, refusal.why)
             received.standing = Standing.SOFT_FAILED
 

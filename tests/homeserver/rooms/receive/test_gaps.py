@@ -155,6 +155,38 @@ class Missing(Case):
         self.assertEqual(ids([held.event for held in room.head.extremities]), [events[-1].event_id])
         await self.assert_as_stored()
 
+    async def be_away(self) -> tuple[list[Event], Event]:
+        """Ours goes, Carol speaks and leaves, and ours comes back: what is not heard here, and the coming back."""
+        await self.put("m.room.member", {"membership": "leave"}, US)
+        unheard = [self.factory.message(CAROL), self.factory.leave(CAROL)]
+        await self.adopt()
+        back = self.factory.head
+        assert back is not None
+        return unheard, back
+
+    async def test_what_somebody_who_has_left_since_said_comes_late_and_is_history(self) -> None:
+        for is_at_once in (True, False):
+            unheard, back = await self.be_away()
+            for events in [unheard] if is_at_once else [[each] for each in unheard]:
+                self.assertEqual(await self.receive(*events), {})
+            self.assertEqual((await self.paged())[:3], ids([back, *reversed(unheard)]))
+            self.assertTrue(set(await self.new()).isdisjoint(ids(unheard)))
+            await self.assert_state(self.factory.state())
+            await self.assert_as_stored()
+            self.assertEqual(await self.receive(self.factory.join(CAROL)), {})
+
+    async def test_what_somebody_who_has_left_says_as_if_it_had_been_before_is_no_history(self) -> None:
+        before = self.factory.head
+        assert before is not None
+        _, back = await self.be_away()
+        evading = self.factory.message(CAROL, "still here", after=before)
+        self.peer.lies["backfill"] = lambda true: {"pdus": [*true["pdus"], evading.pdu()]}
+        self.assertIn(evading.event_id, await self.receive(evading))
+        self.assertEqual(await self.standings(evading), [Standing.SOFT_FAILED])
+        paged = await self.paged()
+        self.assertEqual(paged[0], back.event_id)
+        self.assertNotIn(evading.event_id, paged)
+
     async def test_with_nobody_to_ask_the_event_is_not_taken_and_comes_with_the_next(self) -> None:
         events = self.messages(3)
         factory, self.peer.factory = self.peer.factory, type(self.factory)("11")

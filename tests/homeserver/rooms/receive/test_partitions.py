@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import TestCase
 
-from federation.ids import EventID, StateKey
+from federation.ids import EventID, StateKey, UserID
+from homeserver.rooms.seal import Draft
 from homeserver.storage.database import Txn
-from homeserver.storage.events import Standing
+from homeserver.storage.events import RoomEvent, Standing, load_page
 from tests.kit.nodes import Net, Node
 
 NAMES = ["a.test", "b.test", "c.test", "d.test"]
@@ -153,6 +154,32 @@ class Partitions(PartitionCase):
         await net.heal()
         await self.assert_agreed(net)
         self.assertIn("b.test", (await net.node("c.test").room()).shown.servers)
+
+    async def test_all_that_was_said_while_ours_were_away_is_history_also_if_it_comes_late(self) -> None:
+        net = Net(self, "11", NAMES[:2], Random(1))
+        await net.begin()
+        a, b = net.nodes
+        anna = UserID("@anna:a.test")
+        said: list[RoomEvent] = []
+        for number in range(3):
+            net.cut({"a.test"}, {"b.test"})
+            await b.send(b.move("leave"))  # nobody hears of that now
+            for kind, content in (("member", "join"), ("message", str(number)), ("member", "leave")):
+                said.append(await a.rooms.append(await a.room(), draft_of(anna, kind, content)))
+            net.cut()
+            self.assertTrue(await b.send(b.move("join")))
+        await net.heal()
+        room = await b.room()
+        page = await b.db.read(lambda txn: load_page(txn, room.record, (1 << 60, 0), 1000, backwards=True))
+        self.assertEqual({held.event_id for held in said} - {held.event_id for held in page}, set())
+        await self.assert_agreed(net)
+
+
+def draft_of(person: UserID, kind: str, content: str) -> Draft:
+    """Somebody's message, or their coming or going."""
+    if kind == "message":
+        return Draft(type="m.room.message", sender=person, content={"body": content})
+    return Draft(type="m.room.member", sender=person, content={"membership": content}, state_key=person)
 
 
 for each in SEEDS:
