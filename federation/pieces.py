@@ -29,20 +29,37 @@ _MOST_STEPS: Final = 4_000_000
 _MOST_LEVELS: Final = 8
 """How deeply large values may nest."""
 
+
+def _many(body: bytes, count: bytes = b"*") -> bytes:
+    """As many as there are of something, of which nothing is given back.
+
+    Until Python 3.11.4 a possessive quantifier forgets where it stood when its last round fails half-way.
+    """
+    return rb"(?>(?:" + body + rb")" + count + rb")"
+
+
 _BLANK: Final = re.compile(rb"[ \t\r\n]*+")
-_STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
-_INSIDE: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_LETTERS: Final = _many(rb'[^"\\]++|\\.')
+_STRING: Final = rb'"' + _LETTERS + rb'"'
+_INSIDE: Final = re.compile(_LETTERS, re.DOTALL)
 _STRINGS: Final = re.compile(_STRING, re.DOTALL)
-_RUN: Final = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")++", re.DOTALL)
+_RUN: Final = re.compile(_many(rb'[^"{}\[\]]++|' + _STRING, b"+"), re.DOTALL)
 _KEY: Final = re.compile(rb"[ \t\r\n]*+(" + _STRING + rb")[ \t\r\n]*+:[ \t\r\n]*+", re.DOTALL)
 _PLAIN: Final = rb'[^"{}\[\],: \t\r\n]++'
 _NUMBER: Final = re.compile(_PLAIN)
-_FLAT: Final = rb'(?:[^"{}\[\]]++|' + _STRING
-_NESTED: Final = rb"[{\[]" + _FLAT + (rb"|[{\[]" + _FLAT) * 3 + rb")*+" + rb"[}\]])*+" * 3 + rb"[}\]]"
+
+
+def _nest(levels: int) -> bytes:
+    """A value in brackets with so many levels of them."""
+    inner = rb"|" + _nest(levels - 1) if levels > 1 else b""
+    return rb"[{\[]" + _many(rb'[^"{}\[\]]++|' + _STRING + inner) + rb"[}\]]"
+
+
+_NESTED: Final = _nest(4)
 """A value that is nested no more than events usually are."""
 _SHALLOW: Final = re.compile(_NESTED, re.DOTALL)
 _ELEMENTS: Final = re.compile(
-    rb"(?:(?:" + _NESTED + rb"|" + _STRING + rb"|" + _PLAIN + rb")[ \t\r\n]*+,[ \t\r\n]*+)++", re.DOTALL
+    _many(rb"(?:" + _NESTED + rb"|" + _STRING + rb"|" + _PLAIN + rb")[ \t\r\n]*+,[ \t\r\n]*+", b"+"), re.DOTALL
 )
 """Elements that others follow."""
 _TEDIOUS: Final = re.compile(rb"[0-9][eE][-+]?[0-9]{2}|[0-9]{17}|[0-9]\.[0-9]{15}")
