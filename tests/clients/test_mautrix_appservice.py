@@ -14,7 +14,8 @@ from mautrix.errors import IntentError, MatrixRequestError, MExclusive
 from mautrix.types import Event, EventType, Membership, MessageEvent, RoomCreatePreset, StateEvent, UserID
 
 from tests.kit.appservices import AS_TOKEN, HS_TOKEN, REGISTRATION
-from tests.kit.processes import SERVER_NAME, Process, free_port, open_configuration, running
+from tests.kit.ports import find_port
+from tests.kit.processes import SERVER_NAME, Process, open_configuration, running
 
 PASSWORD = "a password that is long enough"
 
@@ -58,10 +59,10 @@ class Heard:
 
 
 def _tell(folder: Path, story: Story) -> None:
-    port = free_port()
+    port = find_port()
     registration = {**REGISTRATION, "url": f"http://127.0.0.1:{port}", "receive_ephemeral": True}
     (folder / "irc.yaml").write_text(json.dumps(registration))
-    configuration = {**open_configuration(free_port()), "application_services": ["irc.yaml"]}
+    configuration = {**open_configuration(find_port()), "application_services": ["irc.yaml"]}
 
     async def play(server: Process) -> None:
         heard = Heard()

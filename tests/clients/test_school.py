@@ -14,7 +14,8 @@ from mautrix.errors import MForbidden
 from mautrix.types import LoginType, MatrixUserIdentifier, UserID
 from PIL import Image
 
-from tests.kit.processes import PARTA, Process, free_port, running
+from tests.kit.ports import find_port
+from tests.kit.processes import PARTA, Process, running
 
 PASSWORD = "parta-demo-5"
 SERVER = "demo.localhost"
@@ -24,7 +25,7 @@ SERVER = "demo.localhost"
 def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A region with the demonstration school."""
     folder = tmp_path_factory.mktemp("region")
-    port = free_port()
+    port = find_port()
     configuration: dict[str, Any] = {
         "server_name": SERVER,
         "data_dir": "data",

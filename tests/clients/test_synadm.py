@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit.processes import PARTA, Process, free_port, open_configuration, running
+from tests.kit.ports import find_port
+from tests.kit.processes import PARTA, Process, open_configuration, running
 
 pytest.importorskip("synadm")
 
@@ -79,7 +80,7 @@ def synadm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tool]:
     """An operator at the command line of a server that gives notices."""
     folder = tmp_path_factory.mktemp("server")
     notices = {"localpart": "notices", "display_name": "Parta", "room_name": "Notices"}
-    with running(folder, {**open_configuration(free_port()), "server_notices": notices}) as server:
+    with running(folder, {**open_configuration(find_port()), "server_notices": notices}) as server:
         yield Tool(server, folder)
 
 

@@ -13,7 +13,8 @@ from config.settings import PostgreSQL
 from tests.faults.load import Deed
 from tests.faults.village import Village
 from tests.kit.databases import make_on_cluster, session_cluster
-from tests.kit.processes import Process, free_port, open_configuration, running
+from tests.kit.ports import find_port
+from tests.kit.processes import Process, open_configuration, running
 
 KILLS = 20
 FIRST_KILLS = 6
@@ -41,7 +42,7 @@ def test_nothing_that_was_acknowledged_is_lost_or_done_twice_when_the_server_is_
     tmp_path: Path, database: Callable[[], dict[str, Any]]
 ) -> None:
     chance = Random(SEED)
-    with running(tmp_path, open_configuration(free_port(), database())) as server:
+    with running(tmp_path, open_configuration(find_port(), database())) as server:
         village = Village(server.port, chance)
         for number in range(KILLS):
             _kill_at_work(server, village, chance)
@@ -84,7 +85,7 @@ def test_a_first_start_that_was_killed_can_be_made_again(
 ) -> None:
     chance = Random(SEED)
     config = tmp_path / "parta.yaml"
-    configuration = open_configuration(free_port(), database())
+    configuration = open_configuration(find_port(), database())
     config.write_text(json.dumps(configuration))
     server = Process(config, configuration["listeners"][0]["port"])
     for _ in range(FIRST_KILLS):

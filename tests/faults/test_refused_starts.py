@@ -15,7 +15,8 @@ import pytest
 from config.settings import PostgreSQL
 from homeserver.__main__ import main
 from tests.kit.databases import make_on_cluster, session_cluster
-from tests.kit.processes import PARTA, free_port, open_configuration, running
+from tests.kit.ports import find_port
+from tests.kit.processes import PARTA, open_configuration, running
 
 _PR_CAPBSET_DROP = 24
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
@@ -49,7 +50,7 @@ def start(folder: Path, configuration: dict[str, Any], *, command: str = "run", 
 
 def configuration(**changes: Any) -> dict[str, Any]:
     """A good configuration, and what is changed of it."""
-    return {**open_configuration(free_port()), **changes}
+    return {**open_configuration(find_port()), **changes}
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,7 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
 
 
 def test_an_address_that_is_not_ours_is_named(tmp_path: Path) -> None:
-    listener = {"port": free_port(), "bind": ["192.0.2.1"], "resources": ["client"]}
+    listener = {"port": find_port(), "bind": ["192.0.2.1"], "resources": ["client"]}
     assert "192.0.2.1" in start(tmp_path, configuration(listeners=[listener]))
 
 
@@ -128,7 +129,7 @@ def test_a_certificate_that_is_none_is_named(tmp_path: Path, content: bytes | No
     if content is not None:
         (tmp_path / "cert.pem").write_bytes(content)
     tls = {"certificate": "cert.pem", "private_key": "cert.pem"}
-    listener = {"port": free_port(), "tls": tls, "resources": ["client"]}
+    listener = {"port": find_port(), "tls": tls, "resources": ["client"]}
     assert "certificate" in start(tmp_path, configuration(listeners=[listener]))
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.kit.appservices import AS_TOKEN, REGISTRATION
-from tests.kit.processes import Process, free_port, open_configuration, running
+from tests.kit.ports import find_port
+from tests.kit.processes import Process, open_configuration, running
 
 WAIT_S = 30.0
 KILLS = 4
@@ -101,7 +102,7 @@ def ask(server: Process, method: str, path: str, body: object) -> Any:
 def test_a_service_hears_the_same_transaction_again_and_everything_once(tmp_path: Path, service: Service) -> None:
     registration = {**REGISTRATION, "url": f"http://127.0.0.1:{service.server_port}"}
     (tmp_path / "irc.yaml").write_text(json.dumps(registration))
-    configuration = {**open_configuration(free_port()), "application_services": ["irc.yaml"]}
+    configuration = {**open_configuration(find_port()), "application_services": ["irc.yaml"]}
     said = []
     with running(tmp_path, configuration) as server:
         room = ask(server, "POST", "/createRoom", {})["room_id"]

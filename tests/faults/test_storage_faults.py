@@ -20,7 +20,8 @@ from tests.faults.load import Deed, Follower, Message
 from tests.faults.proxy import Proxy
 from tests.faults.village import Village
 from tests.kit.databases import Cluster, make_on_cluster, session_cluster
-from tests.kit.processes import Process, free_port, open_configuration, running
+from tests.kit.ports import find_port
+from tests.kit.processes import Process, open_configuration, running
 
 PATIENCE_S = 30.0
 SMALL_BYTES = 16 << 20
@@ -98,7 +99,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_told_of_and_nothing_is_lost(disk: Path, fill: Callable[..., Any]) -> None:
     if fill is full_disk and not os.path.ismount(disk):
         fill = small_files  # nobody but root can make a file system
-    with running(disk, open_configuration(free_port())) as server:
+    with running(disk, open_configuration(find_port())) as server:
         village, count, pid = Village(server.port, Random(1)), Count(), server.pid
         with village.at_work(count.told, count.bear):
             count.wait(done=50)
@@ -153,7 +154,7 @@ def make_dsn(cluster: Cluster) -> str:
 def test_a_database_that_goes_and_comes_back_is_told_of_and_nothing_is_lost(tmp_path: Path) -> None:
     with (
         own_cluster() as cluster,
-        running(tmp_path, open_configuration(free_port(), on_database(make_dsn(cluster)))) as server,
+        running(tmp_path, open_configuration(find_port(), on_database(make_dsn(cluster)))) as server,
     ):
         village, count, pid = Village(server.port, Random(2)), Count(), server.pid
         with village.at_work(count.told, count.bear):
@@ -172,7 +173,7 @@ def test_a_commit_whose_answer_is_lost_is_made_once(tmp_path: Path) -> None:
     cluster = session_cluster()
     proxy = Proxy(cluster.folder)
     dsn = proxy.dsn(make_dsn(cluster).rpartition("=")[2])
-    with running(tmp_path, open_configuration(free_port(), on_database(dsn))) as server:
+    with running(tmp_path, open_configuration(find_port(), on_database(dsn))) as server:
         village, count, pid = Village(server.port, Random(3)), Count(), server.pid
         with village.at_work(count.told, count.bear):
             for _ in range(10):
@@ -189,7 +190,7 @@ def test_a_commit_whose_answer_is_lost_is_made_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 def test_an_end_under_load_is_quick_and_loses_nothing(tmp_path: Path, engine: str) -> None:
     database = on_database(make_dsn(session_cluster())) if engine == "postgresql" else None
-    with running(tmp_path, open_configuration(free_port(), database)) as server:
+    with running(tmp_path, open_configuration(find_port(), database)) as server:
         village, count = Village(server.port, Random(4)), Count()
         hermit = Follower(register(server.port, "hermit"), wait_ms=60_000)
         hermit.catch_up()
@@ -217,7 +218,7 @@ def test_an_end_under_load_is_quick_and_loses_nothing(tmp_path: Path, engine: st
 def test_an_end_does_not_wait_for_a_database_that_hangs(tmp_path: Path) -> None:
     with (
         own_cluster() as cluster,
-        running(tmp_path, open_configuration(free_port(), on_database(make_dsn(cluster)))) as server,
+        running(tmp_path, open_configuration(find_port(), on_database(make_dsn(cluster)))) as server,
     ):
         alice = register(server.port, "alice")
         room = alice.call("POST", "/createRoom", {})["room_id"]

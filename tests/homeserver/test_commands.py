@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from homeserver import VERSION
-from tests.kit.processes import PARTA, Process, free_port, open_configuration, running
+from tests.kit.ports import find_port
+from tests.kit.processes import PARTA, Process, open_configuration, running
 
 OPERATOR_PASSWORD = "a long secret 7"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PARTA_")}
@@ -62,14 +63,14 @@ def get(server: Process, path: str, token: str) -> Any:
 def region(tmp_path: Path) -> Path:
     """A configuration of an open server that has not run yet."""
     file = tmp_path / "parta.yaml"
-    file.write_text(json.dumps(open_configuration(free_port())))
+    file.write_text(json.dumps(open_configuration(find_port())))
     return file
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Process]:
     """A running open server."""
-    with running(tmp_path, open_configuration(free_port())) as process:
+    with running(tmp_path, open_configuration(find_port())) as process:
         yield process
 
 
@@ -221,7 +222,7 @@ def test_a_running_server_does_the_commands_itself(server: Process) -> None:
 
 
 def test_a_signal_ends_the_server_cleanly_and_it_starts_again(tmp_path: Path) -> None:
-    with running(tmp_path, open_configuration(free_port())) as server:
+    with running(tmp_path, open_configuration(find_port())) as server:
         parta("user", "create", "alice", "--config", server.config)
         assert server.stop() == 0
         assert not (tmp_path / "data" / "control").exists()
@@ -234,7 +235,7 @@ def test_a_signal_ends_the_server_cleanly_and_it_starts_again(tmp_path: Path) ->
 
 
 def test_a_stop_answers_who_waits_for_news(tmp_path: Path) -> None:
-    with running(tmp_path, open_configuration(free_port())) as server, ThreadPoolExecutor() as others:
+    with running(tmp_path, open_configuration(find_port())) as server, ThreadPoolExecutor() as others:
         parta("user", "create", "alice", "--password-stdin", "--config", server.config, piped=OPERATOR_PASSWORD)
         token = log_in(server, "alice", OPERATOR_PASSWORD)["access_token"]
         since = get(server, "/_matrix/client/v3/sync", token)["next_batch"]
@@ -255,7 +256,7 @@ def test_the_demonstration_school_is_made_once_and_shown_again(tmp_path: Path) -
 
 
 def test_schools_are_made_and_rosters_read_by_a_running_server(tmp_path: Path) -> None:
-    configuration = {**open_configuration(free_port()), "policy": "school", "registration": {"mode": "closed"}}
+    configuration = {**open_configuration(find_port()), "policy": "school", "registration": {"mode": "closed"}}
     with running(tmp_path, configuration) as server:
         config = ("--config", server.config)
         org_id = parta("school", "create", "--name", "Школа № 7", "--short-name", "Школа", *config).strip()

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.homeserver.test_commands import parta
-from tests.kit.processes import Process, free_port, running
+from tests.kit.ports import find_port
+from tests.kit.processes import Process, running
 
 
 class Region:
@@ -33,7 +34,7 @@ class Region:
 @pytest.fixture(scope="module")
 def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
     """A region of two schools, «A» and «B», whose server runs."""
-    folder, port = tmp_path_factory.mktemp("region"), free_port()
+    folder, port = tmp_path_factory.mktemp("region"), find_port()
     configuration = {
         "server_name": "north.example",
         "listeners": [{"port": port, "bind": ["127.0.0.1"], "resources": ["client"]}],

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.homeserver.test_commands import parta
-from tests.kit.processes import free_port, open_configuration, running
+from tests.kit.ports import find_port
+from tests.kit.processes import open_configuration, running
 
 NORTH = "north.example"
 
@@ -70,7 +71,7 @@ def test_a_server_says_by_which_list_it_goes_and_looks_again_when_told(tmp_path:
     signed = tmp_path / "regions.json"
     parta("regions", "sign", write_draft(tmp_path), "--key", key, "--out", signed)
     federation = {"mode": "list", "list": {"file": str(signed), "authority_keys": keys}}
-    with running(tmp_path, {**open_configuration(free_port()), "federation": federation}):
+    with running(tmp_path, {**open_configuration(find_port()), "federation": federation}):
         config = tmp_path / "parta.yaml"
         assert "version 1" in parta("regions", "show", "--config", config)
         parta("regions", "sign", write_draft(tmp_path, 2), "--key", key, "--out", signed)
@@ -81,7 +82,7 @@ def test_a_server_says_by_which_list_it_goes_and_looks_again_when_told(tmp_path:
 
 def test_keys_are_shown_and_rotated(tmp_path: Path) -> None:
     config = tmp_path / "parta.yaml"
-    config.write_text(json.dumps(open_configuration(free_port())))
+    config.write_text(json.dumps(open_configuration(find_port())))
     first = parta("keys", "show", "--config", config)
     assert first.startswith("signs: ed25519:")
     coming = parta("keys", "rotate", "--config", config).splitlines()[0]
@@ -97,5 +98,5 @@ def test_keys_are_shown_and_rotated(tmp_path: Path) -> None:
 def test_an_authority_key_that_is_none_stops_the_start(tmp_path: Path) -> None:
     config = tmp_path / "parta.yaml"
     federation = {"mode": "list", "list": {"authority_keys": {"ed25519:1": "short"}}}
-    config.write_text(json.dumps({**open_configuration(free_port()), "federation": federation}))
+    config.write_text(json.dumps({**open_configuration(find_port()), "federation": federation}))
     assert "federation.list.authority_keys" in parta("user", "list", "--config", config, status=1)

@@ -42,7 +42,8 @@ from tests.kit.elsewhere import Said
 from tests.kit.faults import LoggedFaults
 from tests.kit.peer import FEDERATION, Peer
 from tests.kit.people import Person
-from tests.kit.region import Region, RegionsCase, find_port, now_ms
+from tests.kit.ports import find_port
+from tests.kit.region import Region, RegionsCase, now_ms
 from tests.kit.rooms import RoomFactory, signing_key
 from tests.kit.sketches import sketch
 from tests.kit.wire import Reply

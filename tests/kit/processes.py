@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,14 +16,6 @@ from typing import Any
 SERVER_NAME = "parta.test"
 PARTA = (sys.executable, "-m", "homeserver")
 READY_SECONDS = 60.0
-
-
-def free_port() -> int:
-    """A port on loopback that nobody uses at this moment."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def open_configuration(port: int, database: dict[str, str] | None = None) -> dict[str, Any]:

@@ -13,11 +13,9 @@ parts regions from the others, until they `heal`. With
 
 import secrets
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -45,6 +43,7 @@ from homeserver.storage.database import Dialect
 from tests.kit.callers import Callers, send
 from tests.kit.certificates import Authority
 from tests.kit.databases import Place, find_memory_folder, make_database, reactor_in_use
+from tests.kit.ports import find_port
 from tests.kit.wire import Reply
 
 T = TypeVar("T")
@@ -56,16 +55,6 @@ DAY_MS = 86_400_000
 def now_ms() -> int:
     """The real time, as the regions see it."""
     return time.time_ns() // 1_000_000
-
-
-def find_port() -> int:
-    """A port of loopback that is free, and none of those that connections outward take while a region is stopped."""
-    for _ in range(100):
-        number = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as taken, suppress(OSError):
-            taken.bind(("127.0.0.1", number))
-            return number
-    raise AssertionError("no port is free")
 
 
 async def _say_nothing() -> None:

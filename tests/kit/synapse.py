@@ -21,7 +21,8 @@ import yaml
 
 from tests.kit.cable import Cable
 from tests.kit.certificates import Authority
-from tests.kit.processes import Process, free_port, open_configuration
+from tests.kit.ports import find_port
+from tests.kit.processes import Process, open_configuration
 from tests.kit.strangers import Person, log_in_or_register
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -178,7 +179,7 @@ def _certify(folder: Path, authority: Authority) -> tuple[str, str]:
 def _build_parta(folder: Path, authority: Authority) -> Side:
     home = folder / "parta"
     certificate, key = _certify(home, authority)
-    port, federation = free_port(), free_port()
+    port, federation = find_port(), find_port()
     cable = Cable(federation)
     configuration = open_configuration(port)
     configuration["server_name"] = f"localhost:{cable.port}"
@@ -197,7 +198,7 @@ def _build_parta(folder: Path, authority: Authority) -> Side:
 def _build_synapse(folder: Path, authority: Authority) -> Side:
     home = folder / "synapse"
     certificate, key = _certify(home, authority)
-    port, federation = free_port(), free_port()
+    port, federation = find_port(), find_port()
     cable = Cable(federation)
     generated = home / "generated.yaml"
     command = [str(find_synapse()), "-m", "synapse.app.homeserver", "--generate-config"]

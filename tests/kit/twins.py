@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.kit.certificates import Authority
+from tests.kit.ports import find_port
 from tests.kit.processes import Process, open_configuration
-from tests.kit.region import find_port
 from tests.kit.relay import Relay
 from tests.kit.strangers import Person, log_in_or_register
 

@@ -9,7 +9,7 @@ from federation.ed25519 import SigningKey
 from federation.signatures import sign_json
 from federation.transport.agent import Incoming, Outgoing
 from tests.kit.people import Person
-from tests.kit.region import find_port
+from tests.kit.ports import find_port
 from tests.regions.test_joins import VERSIONS, JoinsCase, state_of
 
 

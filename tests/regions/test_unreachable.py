@@ -7,7 +7,7 @@ from urllib.parse import quote
 from federation.transport.agent import Incoming, Outgoing
 from federation.transport.answers import Unreachable
 from tests.kit.neighbours import NeighboursCase
-from tests.kit.region import find_port
+from tests.kit.ports import find_port
 
 LONGEST_MS: Final = 30_000
 """How long anybody is left without an answer because of one server."""

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from homeserver.schools.demo import PASSWORD
-from tests.kit.processes import PARTA, Process, free_port
+from tests.kit.ports import find_port
+from tests.kit.processes import PARTA, Process
 
 SERVER = "demo.localhost"
 LEAVING = ("pupil1", "pupil2", "pupil3", "pupil4", "teacher2", "teacher1", "parent2", "pupil5")
@@ -22,7 +23,7 @@ class Region:
     """A region with the demonstration school in a process of its own."""
 
     def __init__(self, folder: Path) -> None:
-        port = free_port()
+        port = find_port()
         config = folder / "parta.yaml"
         tree = {
             "server_name": SERVER,
