@@ -4,26 +4,21 @@ Whatever comes has the form its room version demands, is signed by those who mus
 bounded, so is the time.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
+from typing import Any, Final, Protocol
 from urllib.parse import quote
-
-from twisted.internet.defer import Deferred
 
 from federation.errors import BadAnswer, BadEvent, Refused, RemoteFault
 from federation.event import Event, parse_event
 from federation.hashes import check_content_hash
 from federation.ids import EventID, RoomID, ServerName
 from federation.redaction import redact_event
-from federation.transport.peers import Asks
+from federation.transport.peers import Asks, Runs
 from federation.transport.tasks import side_by_side
 from federation.versions import RoomVersion
 from homeserver.rooms.seal import Seal
 from homeserver.storage.rooms import RoomRecord
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 ASK_S: Final = 30.0
 SIGN_S: Final = 10.0
@@ -44,13 +39,6 @@ class ChecksEvents(Protocol):
 
     async def check_events(self, events: Sequence[Event]) -> dict[EventID, RemoteFault]:
         """Which of the events are not signed by each server that must, and why."""
-
-
-class Runs(Protocol):
-    """Runs a function in some thread."""
-
-    def __call__(self, work: Callable[[*Ts], T], /, *args: *Ts) -> Deferred[T]:
-        """Fires with what it returns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
