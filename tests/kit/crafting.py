@@ -14,7 +14,7 @@ from federation.ids import EventID, RoomID, UserID
 from federation.versions import ROOM_VERSIONS
 from homeserver.rooms.head import Head
 from homeserver.rooms.room import Room
-from tests.kit.region import Region, now_ms
+from tests.kit.region import DAY_MS, Region, now_ms
 from tests.kit.wire import Reply
 
 NOWHERE: Final = RoomID("!" + "x" * 43)
@@ -73,3 +73,19 @@ async def send_events(by: Region, to: Region, *events: Event, edus: Sequence[Map
 def transaction(by: Region, pdus: Sequence[Any], edus: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """The body of a transaction."""
     return {"origin": by.name, "origin_server_ts": now_ms(), "pdus": list(pdus), "edus": list(edus)}
+
+
+def craft_notice(theirs: str, ours: str, *, kind: str) -> dict[str, Any]:
+    """What a region says of a cooperation between an organisation of its own and one of ours, to which it agrees."""
+    return {
+        "organisation": theirs,
+        "to": ours,
+        "kind": kind,
+        "title": "x",
+        "roles": ["teacher"],
+        "until_ts": now_ms() + DAY_MS,
+        "hosts": True,
+        "agreed": True,
+        "ended": False,
+        "version": 1,
+    }

@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from homeserver.api.route import Route
 from homeserver.rooms.room import Room
-from tests.kit.crafting import NOTHING, NOWHERE, craft, craft_create, craft_member, transaction
-from tests.kit.region import DAY_MS, Region, now_ms
+from tests.kit.crafting import NOTHING, NOWHERE, craft, craft_create, craft_member, craft_notice, transaction
+from tests.kit.region import Region
 from tests.kit.wire import Reply
 
 V1: Final = "/_matrix/federation/v1"
@@ -117,7 +117,9 @@ class Questions:
             "/_matrix/key/v2/query": {"server_keys": {}},
             CLAIMS: {"cooperation": self.cooperation_id, "people": [user_id]},
             f"{CLAIMS}/revoke": {"people": [user_id]},
-            "/_parta/federation/v1/cooperations/{cooperationId}": _proposal(subject.org_id),
+            "/_parta/federation/v1/cooperations/{cooperationId}": craft_notice(
+                "theirs", subject.org_id, kind="network"
+            ),
         }
         return bodies.get(path, {})
 
@@ -207,19 +209,4 @@ def _by_address(subject: Subject, person: str) -> dict[str, Any]:
         "sender": subject.user_id,
         "state_key": person,
         "content": {"membership": "invite", "third_party_invite": third},
-    }
-
-
-def _proposal(org_id: str) -> dict[str, Any]:
-    return {
-        "organisation": "theirs",
-        "to": org_id,
-        "kind": "network",
-        "title": "x",
-        "roles": ["teacher"],
-        "until_ts": now_ms() + DAY_MS,
-        "hosts": True,
-        "agreed": True,
-        "ended": False,
-        "version": 1,
     }

@@ -9,7 +9,7 @@ from homeserver.schools.office import Applicant, Asker
 from homeserver.schools.organisations import Application
 from homeserver.schools.rights import Kind
 from homeserver.schools.rooms import RoomKey, room_keys
-from tests.kit.crafting import craft_create
+from tests.kit.crafting import craft_create, craft_notice
 from tests.kit.region import DAY_MS, Region, now_ms
 from tests.kit.rooms import RoomFactory
 from tests.regions.test_cooperation import COOPERATIONS, PASSWORD, CooperationCase, Side
@@ -161,18 +161,7 @@ class Lying(CooperationCase):
         assert len(await self.ours.cooperations()) == 1
 
     def notice(self) -> dict[str, Any]:
-        return {
-            "organisation": self.theirs.org_id,
-            "to": self.ours.org_id,
-            "kind": "professional",
-            "title": "x",
-            "roles": ["teacher"],
-            "until_ts": now_ms() + DAY_MS,
-            "hosts": True,
-            "agreed": True,
-            "ended": False,
-            "version": 1,
-        }
+        return craft_notice(self.theirs.org_id, self.ours.org_id, kind="professional")
 
     async def tell(self, origin: Region, cooperation_id: str, notice: dict[str, Any]) -> int:
         path = f"{COOPERATIONS}/{cooperation_id}"

@@ -82,6 +82,11 @@ def test_a_message_to_a_device(pair: Pair, people: tuple[Person, Person], kill: 
     assert whispers(bob) == ["the first", "the last", "again"]
 
 
+def chat(who: Person, room_id: str) -> list[str]:
+    """Let somebody say one thing after the other; the events."""
+    return [who.say(room_id, f"{number}") for number in range(MANY // 2)]
+
+
 def test_all_that_was_said_to_who_was_away_arrives_in_order(pair: Pair, people: tuple[Person, Person]) -> None:
     anna, bob = people
     eve = pair.home.person("eve")
@@ -91,10 +96,7 @@ def test_all_that_was_said_to_who_was_away_arrives_in_order(pair: Pair, people: 
     pair.away.gate.patient = False
     pair.away.kill()
     with ThreadPoolExecutor(2) as talking:
-        lists = [
-            talking.submit(lambda who=who: [who.say(room_id, f"{number}") for number in range(MANY // 2)])  # type: ignore[misc]
-            for who in (anna, eve)
-        ]
+        lists = [talking.submit(chat, who, room_id) for who in (anna, eve)]
     said = [each.result() for each in lists]
     for number in range(MANY // 2):
         whisper(anna, bob, f"{number}")
