@@ -1,5 +1,6 @@
 """Servers that were cut off from each other: after healing they agree on state and history, whatever happened."""
 
+import os
 from collections.abc import Iterable
 from random import Random
 from typing import Any
@@ -99,7 +100,7 @@ class PartitionCase(TestCase):
         return state, ends, await node.db.read(load_history, ends)
 
 
-SEEDS = {
+SEEDS: dict[str, Iterable[int]] = {
     "6": range(4),
     "10": [*range(4), 85, 130, 149],
     "11": [*range(4), 8, 11, 19, 33, 35, 60, 108, 176],
@@ -113,8 +114,18 @@ states rest on is not written (11: 176).
 """
 
 
-def add_tests(version: str) -> None:
-    for seed in SEEDS[version]:
+def find_lives(wanted: str) -> dict[str, Iterable[int]]:
+    """Lives by version, as somebody asks for them by the environment: `LIVES="11/60 12/0-299"`."""
+    lives: dict[str, Iterable[int]] = {}
+    for each in wanted.split():
+        version, _, seeds = each.partition("/")
+        first, _, last = seeds.partition("-")
+        lives[version] = range(int(first), int(last or first) + 1)
+    return lives or SEEDS
+
+
+def add_tests(version: str, seeds: Iterable[int]) -> None:
+    for seed in seeds:
 
         async def test(self: PartitionCase, seed: int = seed) -> None:
             await self.assert_agreed(await self.live(version, seed))
@@ -182,5 +193,5 @@ def draft_of(person: UserID, kind: str, content: str) -> Draft:
     return Draft(type="m.room.member", sender=person, content={"membership": content}, state_key=person)
 
 
-for each in SEEDS:
-    add_tests(each)
+for lives in find_lives(os.environ.get("LIVES", "")).items():
+    add_tests(*lives)
